@@ -1,0 +1,1 @@
+"""Mineral prospectivity maps from few known deposits."""
