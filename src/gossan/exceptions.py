@@ -6,7 +6,7 @@ class GossanError(Exception):
 
 
 class StudyError(GossanError, ValueError):
-    """A study file asks for something that cannot be: an unknown key, a missing file, a bad value."""
+    """A study file asks for what cannot be: an unknown key, a missing file, a bad value."""
 
 
 class SurveyDataError(GossanError, ValueError):

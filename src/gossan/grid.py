@@ -99,7 +99,9 @@ class Grid:
         crs = array.rio.crs
         if crs is None:
             raise StudyError("The array has no CRS. Please set it with `array.rio.write_crs(...)`.")
-        return cls(pyproj.CRS(crs), array.rio.transform(recalc=True), array.shape[-2:])
+        return cls(
+            pyproj.CRS(crs), array.rio.transform(recalc=True), (array.sizes["y"], array.sizes["x"])
+        )
 
     @property
     def cell_size(self) -> tuple[float, float]:
@@ -126,17 +128,21 @@ class Grid:
     @cached_property
     def eastings(self) -> npt.NDArray[np.float64]:
         """Eastings of the column centres, west to east, shape (columns,)."""
-        return self.transform.c + self.transform.a * (np.arange(self.shape[1]) + 0.5)
+        return self.transform.c + self.transform.a * (
+            np.arange(self.shape[1], dtype=np.float64) + 0.5
+        )
 
     @cached_property
     def northings(self) -> npt.NDArray[np.float64]:
         """Northings of the row centres, north to south, shape (rows,)."""
-        return self.transform.f + self.transform.e * (np.arange(self.shape[0]) + 0.5)
+        return self.transform.f + self.transform.e * (
+            np.arange(self.shape[0], dtype=np.float64) + 0.5
+        )
 
     def coordinates(
         self, rows: npt.ArrayLike | None = None, columns: npt.ArrayLike | None = None
     ) -> npt.NDArray[np.float64]:
-        """(easting, northing) of cell centres, shape (n, 2); of every cell, row-major, by default."""
+        """(easting, northing) of cell centres, (n, 2); of every cell, row-major, by default."""
         if rows is None or columns is None:
             north, east = np.meshgrid(self.northings, self.eastings, indexing="ij")
             return np.column_stack([east.ravel(), north.ravel()])

@@ -1,0 +1,475 @@
+"""A study file (TOML) → Study: every setting typed, checked and explained."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import pyproj
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from gossan.exceptions import StudyError
+
+
+def _known_crs(value: str) -> str:
+    try:
+        pyproj.CRS(value)
+    except pyproj.exceptions.CRSError as error:
+        raise ValueError(
+            f"{value!r} is no coordinate reference system; write e.g. 'EPSG:32650'"
+        ) from error
+    return value
+
+
+CRSText = Annotated[str, AfterValidator(_known_crs)]
+Positive = Annotated[float, Field(gt=0)]
+Where = dict[str, list[str | int | float] | str | int | float]
+
+
+class _Table(BaseModel):
+    """A table of the study file: unknown keys are errors, values are never coerced in silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class Area(_Table):
+    """The template grid on which all evidence meets."""
+
+    crs: CRSText | None = Field(None, description="projected CRS of the maps, e.g. 'EPSG:32650'")
+    cell_size: Positive | tuple[Positive, Positive] | None = Field(
+        None, description="cell width (and height) in CRS units, usually metres"
+    )
+    extent: tuple[float, float, float, float] | None = Field(
+        None, description="[west, south, east, north] in CRS units; default: what the files cover"
+    )
+    like: str | None = Field(None, description="a raster whose grid is taken as it is")
+    mask: str | None = Field(None, description="polygons, or a raster's observed cells, to stay in")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Area:
+        if self.like is None and (self.crs is None or self.cell_size is None):
+            raise ValueError("give 'crs' and 'cell_size', or 'like' (a raster whose grid is taken)")
+        if self.like is not None and (self.cell_size is not None or self.extent is not None):
+            raise ValueError("'like' already says cell size and extent; remove one or the other")
+        if self.crs is not None and pyproj.CRS(self.crs).is_geographic:
+            raise ValueError(
+                f"{self.crs} counts in degrees; distances and areas need a projected CRS, "
+                "such as the UTM zone of the area (EPSG:326xx north, EPSG:327xx south)"
+            )
+        return self
+
+
+class Deposits(_Table):
+    """Known deposits: the positives."""
+
+    file: str = Field(description="table, vector file, or raster of deposit cells")
+    layer: str | None = Field(None, description="layer of a GeoPackage")
+    x: str | None = Field(None, description="easting or longitude column of a plain table")
+    y: str | None = Field(None, description="northing or latitude column of a plain table")
+    crs: CRSText | None = Field(None, description="CRS of the coordinates, if the file has none")
+    name: str | None = Field(None, description="column of deposit names")
+    where: Where = Field(default_factory=dict, description="keep rows whose column has this value")
+    value: float = Field(1, description="for a raster: the cell value that marks a deposit")
+    footprint: Annotated[int, Field(ge=1)] = Field(
+        3, description="cells across that one deposit marks (3: its cell and 8 neighbours)"
+    )
+
+    @model_validator(mode="after")
+    def _odd(self) -> Deposits:
+        if self.footprint % 2 == 0:
+            raise ValueError(f"footprint is {self.footprint}: it counts cells across, and is odd")
+        return self
+
+
+class Samples(_Table):
+    """A table of geochemical samples, gridded element by element."""
+
+    name: str = Field(description="what the report calls this source")
+    file: str = Field(description="CSV, Parquet or vector file, one row a sample")
+    layer: str | None = Field(None, description="layer of a GeoPackage")
+    x: str | None = Field(None, description="easting or longitude column of a plain table")
+    y: str | None = Field(None, description="northing or latitude column of a plain table")
+    crs: CRSText | None = Field(None, description="CRS of the coordinates, if the file has none")
+    id: str | None = Field(None, description="column of sample names, checked for duplicates")
+    where: Where = Field(default_factory=dict, description="keep rows whose column has this value")
+    elements: list[str] | None = Field(
+        None, description="columns to use; default: every column named like an element or oxide"
+    )
+    exclude: list[str] = Field(default_factory=list, description="columns to leave out")
+    units: str | dict[str, str] = Field(
+        "auto", description="'ppm', 'ppb', 'pct', one per column, or 'auto': read off the names"
+    )
+    censored: Literal["none", "text", "negative", "flag", "zero"] = Field(
+        "none", description="how a value below detection is marked: '<0.5', -0.5, a flag column, 0"
+    )
+    flags: dict[str, str] = Field(
+        default_factory=dict, description="censored = 'flag': each element column's flag column"
+    )
+    limits: dict[str, float] = Field(
+        default_factory=dict, description="detection limits where the marks do not say them"
+    )
+    replacement: Literal["half-limit", "limit/sqrt2", "multiplicative"] = Field(
+        "half-limit", description="what stands for a value below detection"
+    )
+    missing_values: list[float] = Field(
+        default_factory=list, description="numbers that mean 'not analysed', e.g. [-9999]"
+    )
+    max_censored: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.4, description="drop an element censored or missing in a larger share of samples"
+    )
+    transform: Literal["clr", "ilr", "alr", "log", "none"] = Field(
+        "clr", description="log-ratio taken at the samples, before gridding"
+    )
+    denominator: str | None = Field(None, description="transform = 'alr': the dividing element")
+    interpolation: Literal["idw"] = Field("idw", description="inverse-distance weighting")
+    neighbors: Annotated[int, Field(ge=1)] | None = Field(12, description="nearest samples used")
+    power: Positive = Field(2.0, description="exponent of the distance")
+    max_distance: Positive | Literal["auto"] | None = Field(
+        "auto", description="a cell farther from every sample is missing; 'auto': 5 sample spacings"
+    )
+
+
+class Raster(_Table):
+    """A raster, or several of a kind by a wildcard, brought to the template grid."""
+
+    name: str = Field(description="what the report calls this source; the layer's name if single")
+    file: str = Field(description="GeoTIFF/COG, NetCDF or Zarr; 'mag/*.tif' takes one layer a file")
+    variable: str | None = Field(None, description="variable of a NetCDF or Zarr file")
+    band: Annotated[int, Field(ge=1)] = Field(1, description="band, counted from 1")
+    crs: CRSText | None = Field(None, description="CRS, if the file has none")
+    nodata: float | list[float] | None = Field(
+        None, description="values that mean 'missing', beside what the file declares"
+    )
+    measure: Literal["value", "category"] = Field(
+        "value", description="'category': one layer of zeros and ones a class"
+    )
+    classes: dict[str, str] = Field(
+        default_factory=dict, description="measure = 'category': names, e.g. { 1 = 'granite' }"
+    )
+    max_classes: Annotated[int, Field(ge=1)] = Field(
+        30, description="the largest classes kept; the others become one layer 'other'"
+    )
+    transform: Literal["none", "log"] = Field("none", description="taken cell by cell")
+    resampling: Literal["auto", "nearest", "bilinear", "cubic", "average"] = Field(
+        "auto", description="'auto': average from finer grids, bilinear from coarser, mode of class"
+    )
+
+
+class Vector(_Table):
+    """Points, lines or polygons turned into distance, density or one layer a class."""
+
+    name: str = Field(description="what the report calls this source")
+    file: str = Field(description="GeoPackage, Shapefile, GeoJSON; or CSV, see segments and ring")
+    layer: str | None = Field(None, description="layer of a GeoPackage")
+    crs: CRSText | None = Field(None, description="CRS, if the file has none")
+    x: str | None = Field(None, description="CSV: easting column of points or ring vertices")
+    y: str | None = Field(None, description="CSV: northing column of points or ring vertices")
+    segments: tuple[str, str, str, str] | None = Field(
+        None, description="CSV of line segments: columns of both ends [x0, y0, x1, y1]"
+    )
+    ring: str | None = Field(None, description="CSV of polygon vertices: the column telling rings")
+    where: Where = Field(default_factory=dict, description="keep rows whose column has this value")
+    measure: Literal["distance", "density", "category"] = Field(
+        "distance", description="distance to the nearest; length or count per area; class inside"
+    )
+    radius: Positive | None = Field(
+        None, description="measure = 'density': search radius in CRS units; default 10 cells"
+    )
+    column: str | None = Field(None, description="measure = 'category': column of class names")
+    max_classes: Annotated[int, Field(ge=1)] = Field(
+        30, description="the largest classes kept; the others become one layer 'other'"
+    )
+
+
+class Negatives(_Table):
+    """What stands for barren ground in training."""
+
+    sampler: str = Field("default", description="'all-unlabelled', 'random', 'buffered', …")
+    draws: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="models fitted to as many draws and averaged; default: the method's"
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict, description="the sampler's settings")
+
+
+class MethodSettings(_Table):
+    """Which method scores the ground."""
+
+    name: str = Field("extra-trees", description="a method of the catalogue")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="the method's settings")
+    focal: list[Annotated[int, Field(ge=3)]] = Field(
+        default_factory=list, description="add means of these neighbourhoods as layers, e.g. [3, 7]"
+    )
+    screen: Positive | None = Field(
+        None, description="keep layers whose Z on training deposits exceeds this, e.g. 2.58 (1 %)"
+    )
+
+
+class Validation(_Table):
+    """How the held-out figures are made."""
+
+    splitter: str = Field("deposit-clusters", description="or 'spatial-blocks', …")
+    folds: Annotated[int, Field(ge=2)] = Field(6, description="parts the deposits are dealt into")
+    dead_zone: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="no training closer than this to a held-out deposit, in CRS units"
+    )
+    background_folds: Annotated[int, Field(ge=2)] = Field(
+        2, description="parts of the background, each scored by a model not trained on it"
+    )
+    bootstrap: Annotated[int, Field(ge=100)] = Field(
+        1000, description="resamples of whole deposit clusters behind each interval"
+    )
+
+
+class Targets(_Table):
+    """Which ground is proposed."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05, description="top share of the area from which targets are drawn"
+    )
+    count: Annotated[int, Field(ge=1)] = Field(25, description="targets listed at most")
+    min_cells: Annotated[int, Field(ge=1)] = Field(2, description="smaller patches are left out")
+
+
+class Study(_Table):
+    """All settings of one study, as read by :func:`read_study`."""
+
+    name: str = Field(description="names the run folder and the report")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="same seed, same map")
+    survey: str | None = Field(
+        None, description="open survey whose folder the files lie in (`gossan fetch`)"
+    )
+    area: Area
+    deposits: Deposits
+    samples: list[Samples] = Field(default_factory=list)
+    rasters: list[Raster] = Field(default_factory=list)
+    vectors: list[Vector] = Field(default_factory=list)
+    negatives: Negatives = Negatives()
+    method: MethodSettings = MethodSettings()
+    validation: Validation = Validation()
+    targets: Targets = Targets()
+
+    _path: Path = PrivateAttr(default=Path("study.toml"))
+    _folder: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _sources(self) -> Study:
+        names = [source.name for source in self.sources]
+        if not names:
+            raise ValueError(
+                "no evidence: add at least one [[samples]], [[rasters]] or [[vectors]]"
+            )
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two sources are named {twice[0]!r}; names tell layers apart")
+        return self
+
+    @property
+    def sources(self) -> list[Samples | Raster | Vector]:
+        """Every source of evidence, in the order of the layers."""
+        return [*self.samples, *self.rasters, *self.vectors]
+
+    @property
+    def path(self) -> Path:
+        """The study file."""
+        return self._path
+
+    @property
+    def folder(self) -> Path:
+        """The folder that file names are relative to."""
+        return self._folder
+
+    def resolve(self, file: str) -> list[Path]:
+        """Absolute paths of a file name of the study; several where it has a wildcard.
+
+        Raises
+        ------
+        StudyError
+            If nothing is there, naming the nearest file that is.
+        """
+        path = self._folder / Path(file).expanduser()
+        if any(mark in file for mark in "*?["):
+            found = sorted(self._folder.glob(file)) if not Path(file).is_absolute() else []
+            if found:
+                return found
+        elif path.exists():
+            return [path]
+        raise StudyError(f"{self._path}: file not found: {path}.{_nearest_file(path)}")
+
+    def files(self) -> Iterator[Path]:
+        """Every file that the study names, for checks and hashes."""
+        for file in (self.area.like, self.area.mask, self.deposits.file):
+            if file is not None:
+                yield from self.resolve(file)
+        for source in self.sources:
+            yield from self.resolve(source.file)
+
+
+def read_study(path: str | os.PathLike[str]) -> Study:
+    """Read and check a study file.
+
+    Parameters
+    ----------
+    path : path-like
+        The TOML file. File names inside are relative to its folder, or to the open survey's
+        folder where ``survey`` is set.
+
+    Returns
+    -------
+    Study
+        Frozen settings; defaults filled in.
+
+    Raises
+    ------
+    StudyError
+        Naming the file, the key and the remedy, for every finding at once.
+
+    Examples
+    --------
+    >>> read_study("nowhere.toml")
+    Traceback (most recent call last):
+    gossan.exceptions.StudyError: Study file not found: nowhere.toml. `gossan new ...
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "study.toml"
+    if not path.is_file():
+        raise StudyError(f"Study file not found: {path}. `gossan new FOLDER` writes one.")
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} is no valid TOML: {error}.") from error
+    return parse_study(settings, path)
+
+
+def parse_study(settings: dict[str, Any], path: Path) -> Study:
+    """Check settings already read from ``path``; see :func:`read_study`."""
+    try:
+        study = Study.model_validate(settings)
+    except ValidationError as error:
+        findings = [_explain(finding, settings) for finding in error.errors()]
+        raise StudyError("\n".join([f"{path} cannot be used:", *findings])) from None
+    study._path = path
+    study._folder = path.parent.resolve()
+    if study.survey is not None:
+        study._folder = survey_folder(study.survey, path.parent)
+    return study
+
+
+def survey_folder(name: str, start: Path) -> Path:
+    """Folder of an open survey: under ``GOSSAN_DATA``, a ``shared/data`` beside, or the cache.
+
+    Raises
+    ------
+    StudyError
+        If it is in none of these places; the remedy is ``gossan fetch``.
+    """
+    found = find_survey(name, start)
+    if found is None:
+        raise StudyError(
+            f"The open survey {name!r} is not on this computer. `gossan fetch {name}` brings it, "
+            "or set GOSSAN_DATA to the folder that holds it."
+        )
+    return found
+
+
+def find_survey(name: str, start: Path) -> Path | None:
+    """Where an open survey already lies on this computer, or None."""
+    roots = [Path(os.environ["GOSSAN_DATA"])] if "GOSSAN_DATA" in os.environ else []
+    roots += [parent / "shared" / "data" for parent in start.resolve().parents]
+    roots.append(survey_cache())
+    return next((root / name for root in roots if (root / name).is_dir()), None)
+
+
+def survey_cache() -> Path:
+    """The folder into which open surveys are fetched."""
+    import pooch
+
+    return Path(pooch.os_cache("gossan"))
+
+
+def suggest(word: str, known: list[str] | set[str] | dict[str, Any]) -> str:
+    """``" Did you mean …?"`` with the nearest known word, or a list of all where none is near.
+
+    Examples
+    --------
+    >>> suggest("extra-tree", ["extra-trees", "svm"])
+    " Did you mean 'extra-trees'?"
+    """
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    return f" Known: {', '.join(sorted(known))}." if known else ""
+
+
+def _nearest_file(path: Path) -> str:
+    """A hint for a missing file: the nearest name in its folder, or that the folder is missing."""
+    if not path.parent.is_dir():
+        return f" The folder {path.parent} does not exist."
+    names = [entry.name for entry in path.parent.iterdir()]
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else f" The folder holds {len(names)} other files."
+
+
+def _explain(finding: ErrorDetails, settings: dict[str, Any]) -> str:
+    """One finding of pydantic in the user's words: place, value, remedy."""
+    location = [part for part in finding["loc"] if not _is_union_branch(part)]
+    place = _place(location, settings)
+    if finding["type"] == "extra_forbidden":
+        key = str(location[-1])
+        return f"  unknown key {key!r} in {place}.{suggest(key, _keys_at(location[:-1]))}"
+    if finding["type"] == "missing":
+        return f"  {place} lacks the key {str(location[-1])!r}."
+    if finding["type"] == "value_error":
+        return f"  {place}: {finding['ctx']['error']}."
+    hint = ""
+    if finding["type"] == "literal_error" and isinstance(finding["input"], str):
+        words = finding["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+        hint = suggest(finding["input"], words)
+    key = f" {location[-1]!r}" if location else ""
+    return f"  {place}:{key} is {finding['input']!r}: {finding['msg']}.{hint}"
+
+
+def _is_union_branch(part: object) -> bool:
+    """Pydantic names the branch of a union in the location; users never wrote it."""
+    return isinstance(part, str) and (
+        part in {"float", "int", "str", "constrained-float", "constrained-int"}
+        or part.startswith(("literal[", "list[", "tuple[", "dict[", "function-", "constrained-"))
+    )
+
+
+def _place(location: list[str | int], settings: dict[str, Any]) -> str:
+    """``[area]`` or ``[[samples]] number 2 (stream sediments)``."""
+    if len(location) >= 2 and isinstance(location[1], int):
+        tables = settings.get(str(location[0]), [])
+        table = tables[location[1]] if location[1] < len(tables) else {}
+        name = f" ({table['name']})" if isinstance(table, dict) and "name" in table else ""
+        return f"[[{location[0]}]] number {location[1] + 1}{name}"
+    if len(location) >= 2 or (location and location[0] in Study.model_fields):
+        return f"[{location[0]}]" if location[0] not in {"name", "seed", "survey"} else "the study"
+    return "the study"
+
+
+def _keys_at(location: list[str | int]) -> list[str]:
+    """The keys that a table of the study file may have."""
+    table: type[BaseModel] = Study
+    for part in location:
+        if isinstance(part, str) and part in table.model_fields:
+            annotation = table.model_fields[part].annotation
+            inner = get_args(annotation)[0] if get_origin(annotation) is list else annotation
+            if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+                return []
+            table = inner
+    return list(table.model_fields)
