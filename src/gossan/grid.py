@@ -99,9 +99,11 @@ class Grid:
         crs = array.rio.crs
         if crs is None:
             raise StudyError("The array has no CRS. Please set it with `array.rio.write_crs(...)`.")
-        return cls(
-            pyproj.CRS(crs), array.rio.transform(recalc=True), (array.sizes["y"], array.sizes["x"])
-        )
+        declared = array.rio.transform()
+        width, west = _step_and_edge(array["x"].to_numpy(), declared.a)
+        height, north = _step_and_edge(array["y"].to_numpy(), declared.e)
+        shape = (array.sizes["y"], array.sizes["x"])
+        return cls(pyproj.CRS(crs), Affine(width, 0.0, west, 0.0, height, north), shape)
 
     @property
     def cell_size(self) -> tuple[float, float]:
@@ -165,7 +167,9 @@ class Grid:
 
     def window(self, row_start: int, row_stop: int, column_start: int, column_stop: int) -> Grid:
         """The sub-grid of the given half-open row and column ranges."""
-        transform = self.transform * Affine.translation(column_start, row_start)
+        west = self.transform.c + column_start * self.transform.a
+        north = self.transform.f + row_start * self.transform.e
+        transform = Affine(self.transform.a, 0.0, west, 0.0, self.transform.e, north)
         return Grid(self.crs, transform, (row_stop - row_start, column_stop - column_start))
 
     def blocks(self, block_size: int = 512) -> Iterator[tuple[slice, slice]]:
@@ -199,3 +203,13 @@ class Grid:
             and self.crs == other.crs
             and np.allclose(self.bounds, other.bounds, rtol=0, atol=tolerance)
         )
+
+
+def _step_and_edge(centres: npt.NDArray[np.float64], declared: float) -> tuple[float, float]:
+    """Cell size (signed) and outer edge of an axis, from its cell centres where there are two."""
+    step = declared
+    if len(centres) > 1:
+        step = float(centres[-1] - centres[0]) / (len(centres) - 1)
+        if np.isclose(step, declared, rtol=1e-9, atol=0):
+            step = declared
+    return step, float(centres[0]) - step / 2

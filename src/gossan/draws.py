@@ -1,0 +1,177 @@
+"""One estimator fitted to several draws of negatives: a mean score and its spread."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from gossan.exceptions import LabelError
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+class Sampler(Protocol):
+    """What picks the cells that stand for barren ground; see :mod:`gossan.labels`."""
+
+    needs_features: bool
+
+    def sample(
+        self, X: Any, labels: npt.NDArray[Any], coordinates: FloatArray, random_state: Any
+    ) -> npt.NDArray[np.int64]:
+        """Indices of the drawn cells, sorted and unique."""
+        ...
+
+
+@runtime_checkable
+class HasSpread(Protocol):
+    """An ensemble that tells how far its members disagree."""
+
+    def predict_with_spread(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Score and spread, each of shape (n,)."""
+        ...
+
+
+class DrawEnsemble(ClassifierMixin, BaseEstimator):
+    """Fit clones of an estimator, each to the positives and its own draw of other cells.
+
+    The score is the mean over the members and the spread their standard deviation, the
+    members' own spread included (Zuo & Wang 2020 use 50 random draws so).
+
+    Parameters
+    ----------
+    estimator : classifier
+        Anything that follows gossan's estimator contract. One whose ``uses_unlabelled`` is true
+        (bagging PU, isolation forest) gets the drawn cells as unlabelled (-1); any other gets
+        them as negatives (0).
+    negatives : sampler
+        Picks cells among the unlabelled, such as :class:`gossan.labels.RandomNegatives`.
+    n_draws : int, default 1
+        Members. One is enough for a sampler that takes every unlabelled cell.
+    random_state : int, default 0
+        Seeds draws and members; same seed, same scores.
+
+    Attributes
+    ----------
+    members_ : list of classifier
+    n_training_cells_ : list of int
+        Cells that each member was fitted to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from gossan.labels import RandomNegatives
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(200, 2)), np.full(200, -1)
+    >>> X[:20] += 3.0
+    >>> y[:20] = 1
+    >>> ensemble = DrawEnsemble(LogisticRegression(), RandomNegatives(), n_draws=5)
+    >>> score, spread = ensemble.fit(X, y, np.zeros((200, 2))).predict_with_spread(X)
+    >>> bool(score[:20].min() > score[20:].mean())
+    True
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        negatives: Sampler,
+        n_draws: int = 1,
+        random_state: int = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.negatives = negatives
+        self.n_draws = n_draws
+        self.random_state = random_state
+
+    @property
+    def window(self) -> int:
+        """How many cells across the estimator looks."""
+        return int(getattr(self.estimator, "window", 1))
+
+    def fit(self, X: Any, y: npt.ArrayLike, coordinates: npt.ArrayLike) -> Self:
+        """Draw and fit.
+
+        Parameters
+        ----------
+        X : array of shape (n, layers) or (n, layers, window, window)
+            Or a lazy view such as :class:`gossan.evidence.CellFeatures`: only the drawn cells
+            are read.
+        y : array of shape (n,)
+            1 positive, 0 known negative, -1 unlabelled.
+        coordinates : array of shape (n, 2)
+            Easting and northing of the cells.
+
+        Raises
+        ------
+        LabelError
+            If there is no positive, or nothing is drawn.
+        """
+        y = np.asarray(y)
+        coordinates = np.asarray(coordinates, dtype=float)
+        labelled = np.flatnonzero(y >= 0)
+        if not (y == 1).any():
+            raise LabelError("No cell is labelled as a deposit, so there is nothing to learn from.")
+        drawn_as = -1 if getattr(self.estimator, "uses_unlabelled", False) else 0
+        features = X if self.negatives.needs_features else None
+        self.members_, self.n_training_cells_ = [], []
+        for seed in _seeds(self.random_state, self.n_draws):
+            drawn = self.negatives.sample(features, y, coordinates, seed)
+            if len(drawn) == 0 and not (y == 0).any():
+                raise LabelError(f"{self.negatives} found no unlabelled cell to draw from.")
+            cells = np.concatenate([labelled, drawn])
+            targets = np.concatenate([y[labelled], np.full(len(drawn), drawn_as)])
+            member = clone(self.estimator)
+            if "random_state" in member.get_params():
+                member.set_params(random_state=seed)
+            order = np.argsort(cells, kind="stable")
+            self.members_.append(member.fit(X[cells[order]], targets[order]))
+            self.n_training_cells_.append(len(cells))
+        self.classes_ = np.array([0, 1])
+        return self
+
+    def predict_with_spread(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean score and its standard deviation over members, each of shape (n,).
+
+        A member that is itself an ensemble brings its own variance: the total is the mean
+        variance within the members plus the variance between their means.
+        """
+        check_is_fitted(self)
+        if len(self.members_) == 1:
+            return score_and_spread(self.members_[0], X)
+        total, squares, within = (np.zeros(len(X)) for _ in range(3))
+        for member in self.members_:
+            score, spread = score_and_spread(member, X)
+            total += score
+            squares += score**2
+            within += np.nan_to_num(spread) ** 2
+        count = len(self.members_)
+        mean = total / count
+        between = np.maximum(squares / count - mean**2, 0.0)
+        return mean, np.sqrt(between + within / count)
+
+    def predict_proba(self, X: FloatArray) -> FloatArray:
+        """Mean score in the second column, shape (n, 2)."""
+        score, _ = self.predict_with_spread(X)
+        return np.column_stack([1.0 - score, score])
+
+    def predict(self, X: FloatArray) -> npt.NDArray[np.int64]:
+        """1 where the mean score exceeds one half."""
+        return (self.predict_proba(X)[:, 1] > 0.5).astype(np.int64)
+
+
+def score_and_spread(model: Any, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """A model's score and spread, each of shape (n,); no ensemble, no spread: NaN."""
+    if isinstance(model, HasSpread):
+        return model.predict_with_spread(X)
+    score = model.predict_proba(X)[:, 1]
+    return score, np.full(len(score), np.nan)
+
+
+def _seeds(random_state: int, count: int) -> list[int]:
+    """Independent 31-bit seeds that stay the same when ``count`` grows."""
+    children = np.random.SeedSequence(random_state).spawn(count)
+    return [int(child.generate_state(1)[0] >> 1) for child in children]
