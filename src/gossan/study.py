@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import os
 import tomllib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    Strict,
     ValidationError,
     model_validator,
 )
@@ -34,25 +36,37 @@ def _known_crs(value: str) -> str:
     return value
 
 
+def _folder_name(value: str) -> str:
+    if value in {"", ".", ".."} or set(value) & set('/\\:*?"<>|'):
+        raise ValueError(f"{value!r} cannot name the run folder; use letters, digits, - and _")
+    return value
+
+
 CRSText = Annotated[str, AfterValidator(_known_crs)]
 Positive = Annotated[float, Field(gt=0)]
-Where = dict[str, list[str | int | float] | str | int | float]
+Where = dict[str, list[str | int | float | bool] | str | int | float | bool]
+# TOML has arrays only, and strict validation would not take them for tuples.
+CellSize = Annotated[tuple[Positive, Positive], Strict(False)]
+Extent = Annotated[tuple[float, float, float, float], Strict(False)]
+Segments = Annotated[tuple[str, str, str, str], Strict(False)]
 
 
 class _Table(BaseModel):
     """A table of the study file: unknown keys are errors, values are never coerced in silence."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, str_strip_whitespace=True
+    )
 
 
 class Area(_Table):
     """The template grid on which all evidence meets."""
 
     crs: CRSText | None = Field(None, description="projected CRS of the maps, e.g. 'EPSG:32650'")
-    cell_size: Positive | tuple[Positive, Positive] | None = Field(
+    cell_size: Positive | CellSize | None = Field(
         None, description="cell width (and height) in CRS units, usually metres"
     )
-    extent: tuple[float, float, float, float] | None = Field(
+    extent: Extent | None = Field(
         None, description="[west, south, east, north] in CRS units; default: what the files cover"
     )
     like: str | None = Field(None, description="a raster whose grid is taken as it is")
@@ -64,11 +78,19 @@ class Area(_Table):
             raise ValueError("give 'crs' and 'cell_size', or 'like' (a raster whose grid is taken)")
         if self.like is not None and (self.cell_size is not None or self.extent is not None):
             raise ValueError("'like' already says cell size and extent; remove one or the other")
-        if self.crs is not None and pyproj.CRS(self.crs).is_geographic:
+        crs = pyproj.CRS(self.crs) if self.crs is not None else None
+        if crs is not None and (crs.is_geographic or crs.is_geocentric):
             raise ValueError(
-                f"{self.crs} counts in degrees; distances and areas need a projected CRS, "
-                "such as the UTM zone of the area (EPSG:326xx north, EPSG:327xx south)"
+                f"{self.crs} ({crs.name}) is not projected, but distances and areas need it to be: "
+                "take e.g. the UTM zone of the area (EPSG:326xx north, EPSG:327xx south)"
             )
+        if self.extent is not None:
+            west, south, east, north = self.extent
+            if west >= east or south >= north:
+                raise ValueError(
+                    f"'extent' is {list(self.extent)}, which is empty: it reads "
+                    "[west, south, east, north], with west < east and south < north"
+                )
         return self
 
 
@@ -177,7 +199,7 @@ class Vector(_Table):
     crs: CRSText | None = Field(None, description="CRS, if the file has none")
     x: str | None = Field(None, description="CSV: easting column of points or ring vertices")
     y: str | None = Field(None, description="CSV: northing column of points or ring vertices")
-    segments: tuple[str, str, str, str] | None = Field(
+    segments: Segments | None = Field(
         None, description="CSV of line segments: columns of both ends [x0, y0, x1, y1]"
     )
     ring: str | None = Field(None, description="CSV of polygon vertices: the column telling rings")
@@ -246,7 +268,9 @@ class Targets(_Table):
 class Study(_Table):
     """All settings of one study, as read by :func:`read_study`."""
 
-    name: str = Field(description="names the run folder and the report")
+    name: Annotated[str, AfterValidator(_folder_name)] = Field(
+        description="names the run folder and the report"
+    )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="same seed, same map")
     survey: str | None = Field(
         None, description="open survey whose folder the files lie in (`gossan fetch`)"
@@ -300,12 +324,13 @@ class Study(_Table):
             If nothing is there, naming the nearest file that is.
         """
         path = self._folder / Path(file).expanduser()
-        if any(mark in file for mark in "*?["):
-            found = sorted(self._folder.glob(file)) if not Path(file).is_absolute() else []
-            if found:
-                return found
-        elif path.exists():
+        if path.exists():
             return [path]
+        # An absolute pattern stands alone; a bracket in the study's own folder is no wildcard.
+        pattern = Path(glob.escape(str(self._folder)), Path(file).expanduser())
+        found = sorted(Path(match) for match in glob.glob(str(pattern)))  # noqa: PTH207
+        if found:
+            return found
         raise StudyError(f"{self._path}: file not found: {path}.{_nearest_file(path)}")
 
     def files(self) -> Iterator[Path]:
@@ -348,9 +373,11 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     if not path.is_file():
         raise StudyError(f"Study file not found: {path}. `gossan new FOLDER` writes one.")
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} is no valid TOML: {error}.") from error
+        raise StudyError(
+            f"{path} is no valid TOML: {error}. Texts go in quotes; paths are written with /."
+        ) from error
     return parse_study(settings, path)
 
 
@@ -359,7 +386,7 @@ def parse_study(settings: dict[str, Any], path: Path) -> Study:
     try:
         study = Study.model_validate(settings)
     except ValidationError as error:
-        findings = [_explain(finding, settings) for finding in error.errors()]
+        findings = _explain(error.errors(), settings)
         raise StudyError("\n".join([f"{path} cannot be used:", *findings])) from None
     study._path = path
     study._folder = path.parent.resolve()
@@ -423,53 +450,78 @@ def _nearest_file(path: Path) -> str:
     return f" Did you mean {near[0]!r}?" if near else f" The folder holds {len(names)} other files."
 
 
-def _explain(finding: ErrorDetails, settings: dict[str, Any]) -> str:
-    """One finding of pydantic in the user's words: place, value, remedy."""
-    location = [part for part in finding["loc"] if not _is_union_branch(part)]
-    place = _place(location, settings)
-    if finding["type"] == "extra_forbidden":
-        key = str(location[-1])
-        return f"  unknown key {key!r} in {place}.{suggest(key, _keys_at(location[:-1]))}"
-    if finding["type"] == "missing":
-        return f"  {place} lacks the key {str(location[-1])!r}."
-    if finding["type"] == "value_error":
-        return f"  {place}: {finding['ctx']['error']}."
-    hint = ""
-    if finding["type"] == "literal_error" and isinstance(finding["input"], str):
-        words = finding["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        hint = suggest(finding["input"], words)
-    key = f" {location[-1]!r}" if location else ""
-    return f"  {place}:{key} is {finding['input']!r}: {finding['msg']}.{hint}"
+def _explain(errors: list[ErrorDetails], settings: dict[str, Any]) -> list[str]:
+    """Pydantic's errors in the user's words, one a setting: place, value, remedy."""
+    by_setting: dict[tuple[str | int | None, ...], list[ErrorDetails]] = {}
+    for error in errors:
+        path, _, key = _find_setting(error["loc"])
+        by_setting.setdefault((*path, key), []).append(error)
+    # A value that fits no branch of a union has one error a branch: the deepest says most.
+    return ["  " + _explain_one(max(found, key=_depth), settings) for found in by_setting.values()]
 
 
-def _is_union_branch(part: object) -> bool:
-    """Pydantic names the branch of a union in the location; users never wrote it."""
-    return isinstance(part, str) and (
-        part in {"float", "int", "str", "constrained-float", "constrained-int"}
-        or part.startswith(("literal[", "list[", "tuple[", "dict[", "function-", "constrained-"))
-    )
+def _depth(error: ErrorDetails) -> tuple[int, bool]:
+    return len(error["loc"]), error["type"] == "literal_error"
 
 
-def _place(location: list[str | int], settings: dict[str, Any]) -> str:
-    """``[area]`` or ``[[samples]] number 2 (stream sediments)``."""
-    if len(location) >= 2 and isinstance(location[1], int):
-        tables = settings.get(str(location[0]), [])
-        table = tables[location[1]] if location[1] < len(tables) else {}
-        name = f" ({table['name']})" if isinstance(table, dict) and "name" in table else ""
-        return f"[[{location[0]}]] number {location[1] + 1}{name}"
-    if len(location) >= 2 or (location and location[0] in Study.model_fields):
-        return f"[{location[0]}]" if location[0] not in {"name", "seed", "survey"} else "the study"
-    return "the study"
-
-
-def _keys_at(location: list[str | int]) -> list[str]:
-    """The keys that a table of the study file may have."""
+def _find_setting(
+    location: tuple[str | int, ...],
+) -> tuple[list[str | int], type[BaseModel], str | None]:
+    """The path of the table that a location is in, the table, and the key (None: the table)."""
     table: type[BaseModel] = Study
-    for part in location:
-        if isinstance(part, str) and part in table.model_fields:
-            annotation = table.model_fields[part].annotation
-            inner = get_args(annotation)[0] if get_origin(annotation) is list else annotation
-            if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-                return []
-            table = inner
-    return list(table.model_fields)
+    path, parts = list[str | int](), list(location)
+    while parts:
+        annotation = table.model_fields[str(parts[0])].annotation if _has(table, parts[0]) else None
+        inner = get_args(annotation)[0] if get_origin(annotation) is list else annotation
+        steps = 1 if inner is annotation else 2
+        if not (isinstance(inner, type) and issubclass(inner, _Table)) or len(parts) < steps:
+            return path, table, str(parts[0])
+        table, path, parts = inner, path + parts[:steps], parts[steps:]
+    return path, table, None
+
+
+def _has(table: type[BaseModel], part: str | int) -> bool:
+    return part in table.model_fields
+
+
+def _explain_one(error: ErrorDetails, settings: dict[str, Any]) -> str:
+    path, table, key = _find_setting(error["loc"])
+    place, kind = _place(path, settings), error["type"]
+    if key is None:
+        if kind == "missing":
+            return f"the study lacks the table {place}: {table.__doc__}"
+        reason = (
+            error["ctx"]["error"]
+            if kind == "value_error"
+            else f"head it with {place} on a line of its own"
+        )
+        return f"{place}: {reason}."
+    if kind == "extra_forbidden":
+        return f"unknown key {key!r} in {place}.{suggest(key, list(table.model_fields))}"
+    meaning = table.model_fields[key].description
+    if kind == "missing" and len(error["loc"]) == len(path) + 1:
+        return f"{place} lacks the key {key!r}: {meaning}."
+    if kind == "value_error":
+        return f"{place}: {key!r}: {error['ctx']['error']}."
+    if meaning is None:
+        return f"the study: {key!r} holds tables; head each with [[{key}]] on a line of its own."
+    value: Any = settings
+    for part in (*path, key):
+        value = value[part]
+    hint = ""
+    if kind == "literal_error" and isinstance(value, str):
+        words = error["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+        hint = suggest(value, words)
+    reason = "too few values" if kind == "missing" else error["msg"].removeprefix("Input ")
+    return f"{place}: {key!r} is {value!r}: {reason}.{hint} It means: {meaning}."
+
+
+def _place(path: list[str | int], settings: dict[str, Any]) -> str:
+    """``[area]`` or ``[[samples]] number 2 (stream sediments)``."""
+    if not path:
+        return "the study"
+    if len(path) == 1:
+        return f"[{path[0]}]"
+    table = settings[str(path[0])][path[1]]
+    name = f" ({table['name']})" if isinstance(table, dict) and "name" in table else ""
+    return f"[[{path[0]}]] number {int(path[1]) + 1}{name}"
