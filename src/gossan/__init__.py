@@ -1,1 +1,75 @@
-"""Mineral prospectivity maps from few known deposits."""
+"""Mineral prospectivity maps from few known deposits.
+
+The public names are listed once, below, and imported when first used, so that ``import gossan``
+is light and never imports torch, matplotlib or the web stack.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "Grid": "grid",
+    "Study": "study",
+    "read_study": "study",
+    "build_evidence": "evidence",
+    "study_grid": "evidence",
+    "label_cells": "labels",
+    "AllUnlabelled": "labels",
+    "RandomNegatives": "labels",
+    "BufferedNegatives": "labels",
+    "make_sampler": "labels",
+    "check_study": "quality",
+    "DepositClusterFolds": "splits",
+    "SpatialBlockFolds": "splits",
+    "LeaveOneDepositOut": "splits",
+    "make_splitter": "splits",
+    "DrawEnsemble": "draws",
+    "METHODS": "methods",
+    "make_model": "methods",
+    "predict_map": "predict",
+    "cross_validate": "validate",
+    "find_targets": "targets",
+    "run_study": "pipeline",
+}
+_ROOMS = (
+    "datasets",
+    "draft",
+    "draws",
+    "evaluate",
+    "evidence",
+    "exceptions",
+    "explain",
+    "geochem",
+    "grid",
+    "interpolate",
+    "io",
+    "labels",
+    "methods",
+    "models",
+    "pipeline",
+    "predict",
+    "quality",
+    "report",
+    "splits",
+    "study",
+    "targets",
+    "validate",
+)
+
+__all__ = ["__version__", *_HOME, *_ROOMS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"gossan.{_HOME[name]}"), name)
+    if name in _ROOMS:
+        return import_module(f"gossan.{name}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("gossan")
+    raise AttributeError(f"module 'gossan' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,253 @@
+"""One thin command per verb."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from gossan.exceptions import GossanError, SurveyDataWarning
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(
+    help="Mineral prospectivity maps from few known deposits.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+StudyFile = Annotated[Path, typer.Argument(help="The study file, or the folder that holds it.")]
+Output = Annotated[
+    Path | None, typer.Option(help="Run folder; default: runs/<name> beside the study file.")
+]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Dask cluster to predict on, e.g. tcp://10.0.0.1:8786.")
+]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one clear message and a non-zero exit."""
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("always", SurveyDataWarning)
+    warnings.showwarning = _show_warning
+    try:
+        app(standalone_mode=True)
+    except GossanError as error:
+        err.print(f"[bold red]Error:[/] {escape(str(error))}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        err.print("Stopped. What is finished is kept; the same command goes on from there.")
+        sys.exit(130)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        err.print(f"[bold red]Error:[/] {escape(error.strerror or str(error))}{escape(where)}.")
+        sys.exit(1)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the district's files go.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Another seed, another geology.")] = 0,
+) -> None:
+    """Make a synthetic district with known truth, run it, and count what the map found."""
+    from gossan.datasets import synthetic_district, truth_table, write_district
+    from gossan.pipeline import run_study
+    from gossan.study import read_study
+
+    district = synthetic_district(seed=seed)
+    study_file = write_district(district, folder)
+    out.print(f"Synthetic district {seed} written to [bold]{folder}[/].")
+    with _progress() as progress:
+        path = run_study(read_study(study_file), truth=district.truth, progress=progress)
+    from gossan import io
+
+    table = truth_table(io.read_map(path / "prospectivity.tif"), district.truth)
+    out.print("\nHow many deposits does the top of the map hold?")
+    _print_table(table.reset_index())
+    _print_run(path)
+
+
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(help="Folder with the survey's files.")],
+    force: Annotated[bool, typer.Option(help="Replace a study.toml that is there.")] = False,
+) -> None:
+    """Look at the files in a folder and write a commented study.toml that already runs."""
+    from gossan import io
+    from gossan.draft import draft_study
+    from gossan.exceptions import StudyError
+
+    file = folder / "study.toml"
+    if file.exists() and not force:
+        raise StudyError(f"{file} exists. Use --force to replace it.")
+    io.write_text(file, draft_study(folder))
+    out.print(f"Wrote [bold]{file}[/]. Read it, mend the guesses, then: gossan check {file}")
+
+
+@app.command()
+def check(study: StudyFile) -> None:
+    """Say what is wrong with the data, where, and how to mend it; score every layer."""
+    from gossan.quality import check_study
+    from gossan.study import read_study
+
+    result = check_study(read_study(study))
+    for finding in result.findings:
+        colour = {"error": "red", "warning": "yellow"}.get(finding.severity, "cyan")
+        out.print(
+            f"[bold {colour}]{finding.severity}[/] {escape(finding.place)}: {escape(finding.message)}"
+        )
+        if finding.remedy:
+            out.print(f"    → {escape(finding.remedy)}")
+    if len(result.layer_scores):
+        out.print()
+        _print_table(result.layer_scores.reset_index())
+    n_errors = sum(finding.severity == "error" for finding in result.findings)
+    out.print(f"\n{len(result.findings)} findings, {n_errors} of them errors.")
+    if n_errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(study: StudyFile, output: Output = None, scheduler: Scheduler = None) -> None:
+    """Evidence → negatives → model → held-out evaluation → map, targets, report."""
+    from gossan.pipeline import run_study
+    from gossan.study import read_study
+
+    settings = read_study(study)
+    with _cluster(scheduler), _progress() as progress:
+        path = run_study(settings, output=output, progress=progress)
+    _print_held_out(path)
+    _print_run(path)
+
+
+@app.command()
+def fetch(
+    survey: Annotated[str, typer.Argument(help="jabal-al-hasir, nanling or cloncurry.")],
+    folder: Annotated[Path | None, typer.Option(help="Copy the files here.")] = None,
+) -> None:
+    """Bring an open survey by name, its files checked against their SHA-256."""
+    from gossan.datasets import describe_survey, fetch_survey
+
+    path = fetch_survey(survey, folder=folder)
+    out.print(escape(describe_survey(survey)))
+    out.print(f"The files are in [bold]{path}[/].")
+
+
+def _print_held_out(path: Path) -> None:
+    from gossan import io
+
+    evaluation = io.read_json(path / "evaluation.json")
+    held_out = evaluation["held_out"]
+    interval = held_out["ci95"]
+    out.print(
+        f"\nHeld out, {evaluation['n_deposits']} deposits in {evaluation['folds']} folds, against "
+        f"the whole background of {evaluation['n_cells']} cells:"
+    )
+    low, high = interval["auc_background"]
+    out.print(
+        f"  AUC against background {held_out['auc_background']:.3f}  (95 % {low:.3f} to {high:.3f})"
+    )
+    for area, share in held_out["capture"].items():
+        low, high = interval["capture"][area]
+        out.print(
+            f"  top {100 * float(area):g} % of the area holds {100 * share:.0f} % of the deposits"
+            f"  (95 % {100 * low:.0f} to {100 * high:.0f} %)"
+        )
+
+
+def _print_run(path: Path) -> None:
+    out.print(f"\nRun folder: [bold]{path}[/]\nReport:     [bold]{path / 'report.html'}[/]")
+
+
+def _print_table(table: pd.DataFrame) -> None:
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False)
+    for column in table.columns:
+        shown.add_column(str(column), justify="left" if table[column].dtype == object else "right")
+    for row in table.itertuples(index=False):
+        shown.add_row(*(escape(_cell(value)) for value in row))
+    out.print(shown)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.3g}"
+    return str(value)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    err.print(f"[yellow]Warning:[/] {escape(str(message))}")
+
+
+@contextmanager
+def _cluster(address: str | None) -> Iterator[None]:
+    """Connect a Dask cluster for the time of a command."""
+    if address is None:
+        yield
+        return
+    from distributed import Client
+
+    from gossan.exceptions import StudyError
+
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise StudyError(f"No Dask scheduler answers at {address}: {error}.") from error
+    with client:
+        yield
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Bars with the time left; plain lines where the output is no terminal."""
+    if not err.is_terminal:
+        yield (
+            lambda stage, done, total: (
+                err.print(f"{stage}: {'done' if done == total else 'started'}")
+                if (done, total) in {(0, 1), (1, 1)}
+                else None
+            )
+        )
+        return
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = [
+        TextColumn("{task.description:12}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=err) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield report
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,459 @@
+"""A study end to end; each stage's output kept under the hash of what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gossan import evaluate, io
+from gossan.draws import DrawEnsemble
+from gossan.evidence import build_evidence, study_grid
+from gossan.exceptions import StudyError
+from gossan.explain import layer_contributions, layer_importance
+from gossan.labels import label_cells, make_sampler
+from gossan.methods import METHODS, make_model
+from gossan.predict import predict_map
+from gossan.quality import StudyCheck, check_evidence
+from gossan.report import ReportInputs, render_report, write_styles
+from gossan.splits import make_splitter
+from gossan.study import Study
+from gossan.targets import describe_drivers, find_targets
+from gossan.validate import StudyCells, cross_validate, deposit_cells, draw_stability, study_cells
+
+Progress = Callable[[str, int, int], None]
+"""Told (stage, steps done, steps in all) while a study runs."""
+
+_BACKGROUND_SAMPLE = 2_000
+
+
+@dataclass
+class RunFolder:
+    """Where a run leaves its files, and which stages are finished there.
+
+    A stage is finished when its record holds the same key, the hash of everything that made it,
+    and all its files are there. A record is written after the files, so a run killed at any
+    moment does that stage again and no other.
+    """
+
+    path: Path
+    progress: Progress
+    timings: dict[str, float] = field(default_factory=dict)
+    reused: list[str] = field(default_factory=list)
+
+    def finished(self, stage: str, key: str, outputs: list[str]) -> bool:
+        """Whether the stage's files are there and were made from the very same things."""
+        record = io.read_json_if_whole(self._record(stage))
+        done = (
+            record is not None
+            and record.get("key") == key
+            and all((self.path / output).exists() for output in outputs)
+        )
+        if done and record is not None:
+            self.timings[stage] = record["seconds"]
+            self.reused.append(stage)
+        return done
+
+    @contextmanager
+    def making(self, stage: str, key: str) -> Iterator[None]:
+        """Time a stage and record it as finished on the way out, unless it fails."""
+        self._record(stage).unlink(missing_ok=True)
+        start = time.perf_counter()
+        self.progress(stage, 0, 1)
+        yield
+        self.timings[stage] = round(time.perf_counter() - start, 3)
+        io.write_json(self._record(stage), {"key": key, "seconds": self.timings[stage]})
+        self.progress(stage, 1, 1)
+
+    def steps(self, stage: str) -> Callable[[int, int], None]:
+        """A progress callback for the steps within a stage."""
+        return lambda done, total: self.progress(stage, done, total)
+
+    def fold_store(self, key: str) -> MutableMapping[str, dict[str, Any]]:
+        """Finished folds of the cross-validation, kept one file each."""
+        return io.JsonFolder(self.path / ".stages" / "folds" / key[:16])
+
+    def _record(self, stage: str) -> Path:
+        return self.path / ".stages" / f"{stage}.json"
+
+
+def run_folder(study: Study, output: Path | None = None) -> Path:
+    """Where a study's run goes: ``runs/<name>`` beside the study file, unless told otherwise."""
+    if output is not None:
+        return Path(output)
+    return study.path.resolve().parent / "runs" / io.file_stem(study.name)
+
+
+def run_study(
+    study: Study, *, output: Path | None = None, progress: Progress | None = None
+) -> Path:
+    """Run a study: evidence → negatives → model → held-out evaluation → map, targets, report.
+
+    Each stage is kept under the hash of its inputs and settings: run again, only what changed,
+    and what depends on it, is made anew; a killed run goes on at its last finished stage or fold.
+
+    Parameters
+    ----------
+    study : Study
+        From :func:`gossan.study.read_study`.
+    output : path, optional
+        The run folder; default ``runs/<name>`` beside the study file.
+    progress : callable, optional
+        Told (stage, steps done, steps in all).
+
+    Returns
+    -------
+    pathlib.Path
+        The run folder, holding the files that DESIGN lists: ``evidence.zarr``, ``labels.tif``,
+        ``prospectivity.tif``, ``targets.gpkg``, ``evaluation.json``, ``report.html``, ``model/``
+        and ``manifest.json``.
+
+    Raises
+    ------
+    gossan.exceptions.GossanError
+        For whatever is wrong with the survey's files or settings.
+    """
+    path = run_folder(study, output)
+    _claim(path, study)
+    with io.folder_lock(path):
+        run = RunFolder(path, progress or (lambda *_: None))
+        keys = stage_keys(study)
+        evidence = _evidence(study, run, keys["evidence"])
+        deposits = _deposits(study)
+        labels = _labels(study, run, keys["labels"], evidence, deposits)
+        check = _check(study, run, keys["check"], evidence, labels, deposits)
+        evaluation = _evaluation(study, run, keys["evaluation"], evidence, labels)
+        model = _model(study, run, keys["model"], evidence, labels)
+        score = _map(run, keys["map"], model, evidence)
+        _targets(study, run, keys["targets"], model, evidence, labels, score, deposits)
+        _report(study, run, keys, evidence, labels, deposits, check, evaluation, score)
+        _manifest(study, run, keys)
+    return path
+
+
+def stage_keys(study: Study) -> dict[str, str]:
+    """The hash of everything each stage is made from: files, settings, the stages before it."""
+    digests = {str(file): io.file_digest(file) for file in sorted(set(study.files()))}
+
+    def of(*files: str | None) -> list[str]:
+        return [digests[str(path)] for file in files if file for path in study.resolve(file)]
+
+    software = [version("gossan"), version("scikit-learn"), version("numpy")]
+    evidence = _hash(
+        software,
+        study.area.model_dump(),
+        [source.model_dump() for source in study.sources],
+        study.method.focal,
+        of(study.area.like, study.area.mask, *(source.file for source in study.sources)),
+        of(study.deposits.file) if study.area.like is None and study.area.extent is None else [],
+    )
+    labels = _hash(evidence, study.deposits.model_dump(), of(study.deposits.file))
+    check = _hash(labels, study.model_dump())
+    method = [study.method.model_dump(), study.negatives.model_dump(), study.seed]
+    evaluation = _hash(labels, method, study.validation.model_dump())
+    model = _hash(labels, method)
+    targets = _hash(model, study.targets.model_dump())
+    return {
+        "evidence": evidence,
+        "labels": labels,
+        "check": check,
+        "evaluation": evaluation,
+        "model": model,
+        "map": model,
+        "targets": targets,
+    }
+
+
+def study_model(study: Study) -> tuple[Any, Any, int]:
+    """The unfitted estimator, the sampler and the number of draws that a study asks for."""
+    method = METHODS.get(study.method.name)
+    model = make_model(
+        study.method.name,
+        random_state=study.seed,
+        screen=study.method.screen,
+        **study.method.parameters,
+    )
+    assert method is not None  # make_model has refused an unknown name
+    sampler = study.negatives.sampler
+    parameters = study.negatives.parameters
+    if sampler == "default":
+        sampler, parameters = method.negatives, {**method.negatives_parameters, **parameters}
+    return model, make_sampler(sampler, **parameters), study.negatives.draws or method.draws
+
+
+def _claim(path: Path, study: Study) -> None:
+    """Refuse a folder that is not this study's run folder."""
+    marker = path / ".stages" / "study.json"
+    record = io.read_json_if_whole(marker)
+    if record is not None and record.get("name") != study.name:
+        raise StudyError(
+            f"{path} holds the run of another study, {record.get('name')!r}. "
+            "Choose another folder with --output, or remove it."
+        )
+    if record is None and path.is_dir() and any(path.iterdir()):
+        if not (path / ".stages").is_dir():
+            raise StudyError(
+                f"{path} is not empty and is no run of gossan. Choose another folder with --output."
+            )
+    io.write_json(marker, {"name": study.name})
+
+
+def _evidence(study: Study, run: RunFolder, key: str) -> xr.DataArray:
+    store = run.path / "evidence.zarr"
+    if not run.finished("evidence", key, ["evidence.zarr"]):
+        with run.making("evidence", key):
+            build_evidence(study, store=store, progress=run.steps("evidence"))
+    return io.open_evidence(store)
+
+
+def _deposits(study: Study) -> gpd.GeoDataFrame:
+    (path,) = study.resolve(study.deposits.file)
+    return io.read_deposits(study.deposits, path, study_grid(study).crs)
+
+
+def _labels(
+    study: Study,
+    run: RunFolder,
+    key: str,
+    evidence: xr.DataArray,
+    deposits: gpd.GeoDataFrame,
+) -> xr.DataArray:
+    labels = label_cells(evidence, deposits, footprint=study.deposits.footprint)
+    if not run.finished("labels", key, ["labels.tif"]):
+        with run.making("labels", key):
+            io.write_labels(run.path / "labels.tif", labels)
+    return labels
+
+
+def _check(
+    study: Study,
+    run: RunFolder,
+    key: str,
+    evidence: xr.DataArray,
+    labels: xr.DataArray,
+    deposits: gpd.GeoDataFrame,
+) -> StudyCheck:
+    file = run.path / ".stages" / "check-result.json"
+    if not run.finished("check", key, [".stages/check-result.json"]):
+        with run.making("check", key):
+            check = check_evidence(study, evidence, labels, deposits)
+            io.write_json(file, check.to_dict())
+    return StudyCheck.from_dict(io.read_json(file))
+
+
+def _evaluation(
+    study: Study, run: RunFolder, key: str, evidence: xr.DataArray, labels: xr.DataArray
+) -> dict[str, Any]:
+    file = run.path / "evaluation.json"
+    if run.finished("evaluation", key, ["evaluation.json"]):
+        return io.read_json(file)
+    with run.making("evaluation", key):
+        model, sampler, n_draws = study_model(study)
+        settings = study.validation
+        validation = cross_validate(
+            model,
+            evidence,
+            labels,
+            splitter=_splitter(study),
+            negatives=sampler,
+            n_draws=n_draws,
+            background_folds=settings.background_folds,
+            n_bootstrap=settings.bootstrap,
+            random_state=study.seed,
+            finished=run.fold_store(key),
+            progress=run.steps("evaluation"),
+        )
+        cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
+        stability = draw_stability(model, cells, negatives=sampler, random_state=study.seed)
+        evaluation = {
+            "method": study.method.name,
+            "negatives": repr(sampler),
+            "draws": n_draws,
+            "n_deposits": len(validation.deposits),
+            "n_cells": validation.n_cells,
+            "folds": len(validation.fold_results),
+            "splitter": repr(_splitter(study)),
+            "background_folds": settings.background_folds,
+            "held_out": validation.held_out,
+            "rank_stability": stability,
+            "deposits": [
+                {"deposit": int(d), "fold": int(f), "rank": float(r)}
+                for d, f, r in zip(
+                    validation.deposits, validation.folds, validation.ranks, strict=True
+                )
+            ],
+            "per_fold": validation.fold_results,
+        }
+        io.write_json(file, evaluation)
+    return io.read_json(file)
+
+
+def _splitter(study: Study) -> Any:
+    settings = study.validation
+    parameters: dict[str, Any] = {"dead_zone": settings.dead_zone}
+    if settings.splitter != "leave-one-deposit-out":
+        parameters |= {"n_splits": settings.folds, "random_state": study.seed}
+    return make_splitter(settings.splitter, **parameters)
+
+
+def _model(
+    study: Study, run: RunFolder, key: str, evidence: xr.DataArray, labels: xr.DataArray
+) -> Any:
+    folder = run.path / "model"
+    if not run.finished("model", key, ["model/model.skops", "model/model.json"]):
+        with run.making("model", key):
+            model, sampler, n_draws = study_model(study)
+            cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
+            ensemble = DrawEnsemble(model, sampler, n_draws, study.seed)
+            ensemble.fit(cells.features, cells.labels, cells.coordinates)
+            description = {
+                "study": study.name,
+                "method": study.method.model_dump(),
+                "layers": [str(name) for name in evidence["layer"].to_numpy()],
+                "window": ensemble.window,
+            }
+            io.save_model(folder, ensemble, description)
+    # Always the saved model, so that a resumed run and a fresh one use the very same object.
+    return io.load_model(folder)[0]
+
+
+def _map(run: RunFolder, key: str, model: Any, evidence: xr.DataArray) -> xr.DataArray:
+    file = run.path / "prospectivity.tif"
+    if not run.finished("map", key, ["prospectivity.tif"]):
+        with run.making("map", key):
+            score = predict_map(model, evidence, progress=run.steps("map"))
+            io.write_map(file, score)
+    return io.read_map(file)
+
+
+def _targets(
+    study: Study,
+    run: RunFolder,
+    key: str,
+    model: Any,
+    evidence: xr.DataArray,
+    labels: xr.DataArray,
+    score: xr.DataArray,
+    deposits: gpd.GeoDataFrame,
+) -> None:
+    if run.finished("targets", key, ["targets.gpkg", ".stages/importance.json"]):
+        return
+    with run.making("targets", key):
+        settings = study.targets
+        targets, _ = find_targets(
+            score,
+            labels,
+            deposits,
+            share=settings.share,
+            count=settings.count,
+            min_cells=settings.min_cells,
+        )
+        cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
+        layers = [str(name) for name in evidence["layer"].to_numpy()]
+        targets, importance = _drivers(study, model, cells, labels, targets, layers)
+        points = targets.drop(columns="geometry").set_geometry(
+            gpd.points_from_xy(targets["easting"], targets["northing"], crs=targets.crs)
+        )
+        io.write_targets(run.path / "targets.gpkg", targets, points)
+        io.write_json(
+            run.path / ".stages" / "importance.json", importance.reset_index().to_dict("list")
+        )
+
+
+def _drivers(
+    study: Study,
+    model: Any,
+    cells: StudyCells,
+    labels: xr.DataArray,
+    targets: gpd.GeoDataFrame,
+    layers: list[str],
+) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
+    """What lifts each target, and each layer's weight over targets and known deposits."""
+    rng = np.random.default_rng(study.seed)
+    count = min(_BACKGROUND_SAMPLE, len(cells.labels))
+    ordinary = cells.features[np.sort(rng.choice(len(cells.labels), count, replace=False))]
+    index = np.full(labels.shape, -1, dtype=np.int64)
+    index[cells.rows, cells.columns] = np.arange(len(cells.rows))
+    at_targets = index[targets["row"].to_numpy(), targets["column"].to_numpy()]
+    at_deposits = deposit_cells(cells, labels)
+    explained = np.concatenate([at_targets, at_deposits[at_deposits >= 0]])
+    X = cells.features[explained]
+    contributions = layer_contributions(model, X, ordinary, random_state=study.seed)
+    middle = (slice(None), slice(None), *[size // 2 for size in X.shape[2:]])
+    percentiles = _percentiles(X[: len(targets)][middle], ordinary[middle])
+    described = describe_drivers(targets, contributions[: len(targets)], percentiles, layers)
+    return described, layer_importance(contributions, layers)
+
+
+def _percentiles(values: np.ndarray, sample: np.ndarray) -> np.ndarray:
+    """Share of the sample below each value, layer by layer; NaN where the value is missing."""
+    result = np.full(values.shape, np.nan)
+    for layer in range(values.shape[1]):
+        known = np.sort(sample[:, layer][np.isfinite(sample[:, layer])])
+        observed = np.isfinite(values[:, layer])
+        if len(known):
+            below = np.searchsorted(known, values[observed, layer], side="right")
+            result[observed, layer] = below / len(known)
+    return result
+
+
+def _report(
+    study: Study,
+    run: RunFolder,
+    keys: dict[str, str],
+    evidence: xr.DataArray,
+    labels: xr.DataArray,
+    deposits: gpd.GeoDataFrame,
+    check: StudyCheck,
+    evaluation: dict[str, Any],
+    score: xr.DataArray,
+) -> None:
+    """Render the report and the QGIS styles; cheap, so always made anew."""
+    start = time.perf_counter()
+    run.progress("report", 0, 1)
+    inputs = report_inputs(study, run.path, deposits, check, evaluation, score)
+    io.write_text(run.path / "report.html", render_report(inputs))
+    for file, style in write_styles(score).items():
+        io.write_text(run.path / file, style)
+    run.timings["report"] = round(time.perf_counter() - start, 3)
+    run.progress("report", 1, 1)
+
+
+def _manifest(study: Study, run: RunFolder, keys: dict[str, str]) -> None:
+    packages = ["gossan", "numpy", "scipy", "scikit-learn", "xarray", "zarr", "rasterio", "dask"]
+    io.write_json(
+        run.path / "manifest.json",
+        {
+            "study": study.name,
+            "seed": study.seed,
+            "settings": study.model_dump(mode="json"),
+            "inputs": {
+                str(
+                    file.relative_to(study.folder) if file.is_relative_to(study.folder) else file
+                ): io.file_digest(file)
+                for file in sorted(set(study.files()))
+            },
+            "stages": keys,
+            "timings_s": run.timings,
+            "reused": run.reused,
+            "python": platform.python_version(),
+            "versions": {package: version(package) for package in packages},
+        },
+    )
+
+
+def _hash(*parts: Any) -> str:
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,301 @@
+"""Cross-validation with negatives chosen inside each fold, and a background nobody trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from gossan.draws import DrawEnsemble, Sampler, score_and_spread
+from gossan.evaluate import held_out_summary, percentile_ranks, rank_stability
+from gossan.evidence import CellFeatures, valid_cells
+from gossan.grid import Grid
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.integer[Any]]
+
+_QUANTILES = np.linspace(0.0, 1.0, 1001)
+_CELLS_PER_CALL = 65_536
+
+
+@dataclass(frozen=True)
+class StudyCells:
+    """The cells of a study as flat arrays: what splitters, samplers and estimators take.
+
+    Attributes
+    ----------
+    features : CellFeatures
+        Lazy ``(n, layers)`` or ``(n, layers, window, window)``.
+    coordinates : array of shape (n, 2)
+        Easting and northing of the cell centres.
+    labels : array of shape (n,)
+        1 positive, 0 known negative, -1 unlabelled.
+    deposits : array of shape (n,)
+        Index of the deposit whose footprint holds the cell, -1 elsewhere.
+    rows, columns : arrays of shape (n,)
+    """
+
+    features: CellFeatures
+    coordinates: FloatArray
+    labels: IntArray
+    deposits: IntArray
+    rows: IntArray
+    columns: IntArray
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """Held-out figures of one method on one area.
+
+    Attributes
+    ----------
+    ranks : array of shape (n_deposits,)
+        For each deposit, the share of the background that scores below it in the maps of the
+        fold that did not see it. Order of ``deposits``.
+    folds : array of shape (n_deposits,)
+        The fold that held the deposit out.
+    deposits : array of shape (n_deposits,)
+        Index of each deposit in the study's table.
+    held_out : dict
+        Pooled figures with intervals, as in ``evaluation.json``.
+    fold_results : list of dict
+        One a fold: deposits held out, their ranks and scores, training cells, background.
+    n_cells : int
+        Cells of the study area.
+    """
+
+    ranks: FloatArray
+    folds: IntArray
+    deposits: IntArray
+    held_out: dict[str, Any]
+    fold_results: list[dict[str, Any]]
+    n_cells: int
+
+
+def study_cells(evidence: xr.DataArray, labels: xr.DataArray, *, window: int = 1) -> StudyCells:
+    """Flatten evidence and labels to the cells where any layer is observed, row by row."""
+    rows, columns = np.nonzero(valid_cells(evidence))
+    return StudyCells(
+        features=CellFeatures(evidence, rows, columns, window),
+        coordinates=Grid.from_dataarray(labels).coordinates(rows, columns),
+        labels=labels.to_numpy()[rows, columns],
+        deposits=labels["deposit"].to_numpy()[rows, columns],
+        rows=rows,
+        columns=columns,
+    )
+
+
+def cross_validate(
+    model: Any,
+    evidence: xr.DataArray,
+    labels: xr.DataArray,
+    *,
+    splitter: Any,
+    negatives: Sampler,
+    n_draws: int = 1,
+    background_folds: int = 2,
+    max_background: int | None = 500_000,
+    n_bootstrap: int = 1000,
+    random_state: int = 0,
+    finished: MutableMapping[str, dict[str, Any]] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CrossValidation:
+    """Hold out deposits fold by fold and rank them against the whole unlabelled background.
+
+    In each fold the held-out deposits' footprints and dead zone leave the training cells; the
+    negatives are drawn from what is left. The background is cross-fitted: dealt in spatial blocks
+    to ``background_folds`` parts, each scored by a model that trained on none of its cells, since
+    a model knows the cells it was shown as negatives by heart (extra trees on an in-sample
+    background reach an AUC of 1.0 on real surveys, see ``benchmarks/background_leak.py``). A
+    deposit's rank is the share of the background below it, averaged over those models.
+
+    Parameters
+    ----------
+    model : classifier
+        Unfitted, following gossan's estimator contract.
+    evidence : xarray.DataArray
+        ``(layer, y, x)`` float32, NaN missing.
+    labels : xarray.DataArray
+        ``(y, x)`` from :func:`gossan.labels.label_cells`, with its ``deposit`` coordinate.
+    splitter : cross-validator
+        From :mod:`gossan.splits`.
+    negatives : sampler
+        From :mod:`gossan.labels`; runs inside each training fold.
+    n_draws : int, default 1
+        Draws of negatives a model is averaged over.
+    background_folds : int, default 2
+        Parts of the background.
+    max_background : int or None, default 500,000
+        A uniform random sample of so many background cells stands for a larger background; its
+        standard error on an area share is below 0.0004.
+    n_bootstrap : int, default 1000
+        Resamples of whole deposit clusters behind each interval.
+    random_state : int, default 0
+    finished : mutable mapping, optional
+        Results of folds already done, by name; new ones are added as they finish, so that a
+        killed run goes on where it was.
+    progress : callable, optional
+        Called with (models fitted, models in all).
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    gossan.exceptions.LabelError
+        If there are fewer deposits than folds, or a fold leaves nothing to train on.
+    """
+    cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
+    centres = deposit_cells(cells, labels)
+    parts = _background_parts(cells, labels.shape, background_folds, max_background, random_state)
+    finished = {} if finished is None else finished
+    ensemble = DrawEnsemble(model, negatives, n_draws, random_state)
+    splits = list(splitter.split(cells.coordinates, cells.labels, cells.deposits))
+    results = []
+    for fold, (train, test) in enumerate(splits):
+        name = f"fold-{fold}"
+        if name not in finished:
+            held_out = np.intersect1d(np.unique(cells.deposits[test]), np.flatnonzero(centres >= 0))
+            finished[name] = _run_fold(ensemble, cells, train, centres, held_out, parts)
+        results.append(finished[name])
+        if progress is not None:
+            progress(fold + 1, len(splits))
+    return _pool(results, len(cells.labels), n_bootstrap, random_state)
+
+
+def deposit_cells(cells: StudyCells, labels: xr.DataArray) -> IntArray:
+    """Index, among the study's cells, of the cell each deposit lies in; -1 where it has none.
+
+    A deposit is judged by the score of its own cell, never by the best of its footprint.
+    """
+    located = labels.attrs["deposit_cells"]  # (n_deposits, 2) row, column; -1 outside
+    index = np.full(labels.shape, -1, dtype=np.int64)
+    index[cells.rows, cells.columns] = np.arange(len(cells.rows))
+    rows, columns = np.asarray(located).T
+    return np.where(rows >= 0, index[rows, columns], -1)
+
+
+def draw_stability(
+    model: Any,
+    cells: StudyCells,
+    *,
+    negatives: Sampler,
+    n_draws: int = 5,
+    top: float = 0.05,
+    max_cells: int = 50_000,
+    random_state: int = 0,
+) -> dict[str, Any]:
+    """How far the ranking of the area depends on which negatives and seeds were drawn.
+
+    ``n_draws`` models, each fitted to one draw with its own seed, score a uniform sample of the
+    study's cells; see :func:`gossan.evaluate.rank_stability`.
+    """
+    rng = np.random.default_rng(random_state)
+    count = min(max_cells, len(cells.labels))
+    shown = np.sort(rng.choice(len(cells.labels), count, replace=False))
+    maps = []
+    for draw in range(n_draws):
+        ensemble = DrawEnsemble(model, negatives, 1, random_state + 1 + draw)
+        ensemble.fit(cells.features, cells.labels, cells.coordinates)
+        maps.append(_score(ensemble, cells.features, shown))
+    return dict(rank_stability(np.stack(maps), top=top))
+
+
+def _background_parts(
+    cells: StudyCells, shape: tuple[int, ...], n_parts: int, limit: int | None, random_state: int
+) -> IntArray:
+    """Part of each background cell, -1 for labelled cells and those beyond the sample.
+
+    Parts are made of square blocks, about 128 over the study, dealt at random, so that most
+    background cells have no training neighbour.
+    """
+    rng = np.random.default_rng(random_state)
+    side = max(2, int(np.sqrt(shape[0] * shape[1] / 128)))
+    blocks_across = -(-shape[1] // side)
+    block = (cells.rows // side) * blocks_across + cells.columns // side
+    n_blocks = int(block.max()) + 1
+    deal = rng.permutation(np.arange(n_blocks) % n_parts)
+    part = np.where(cells.labels == -1, deal[block], -1)
+    background = np.flatnonzero(part >= 0)
+    if limit is not None and len(background) > limit:
+        dropped = rng.choice(background, len(background) - limit, replace=False)
+        part[dropped] = -2 - part[dropped]  # still known by part, so that training leaves it out
+    return part
+
+
+def _run_fold(
+    ensemble: DrawEnsemble,
+    cells: StudyCells,
+    train: IntArray,
+    centres: IntArray,
+    held_out: IntArray,
+    parts: IntArray,
+) -> dict[str, Any]:
+    """Fit one model a background part, rank the held-out deposits; all plain JSON values."""
+    ranks, scores, quantiles, n_training = [], [], [], []
+    for part in range(int(parts.max()) + 1):
+        in_part = (parts == part) | (parts == -2 - part)
+        shown = train[~in_part[train]]
+        fitted = DrawEnsemble(**ensemble.get_params(deep=False)).fit(
+            _Subset(cells.features, shown), cells.labels[shown], cells.coordinates[shown]
+        )
+        background = _score(fitted, cells.features, np.flatnonzero(parts == part))
+        at_deposits = _score(fitted, cells.features, centres[held_out])
+        ranks.append(percentile_ranks(at_deposits, background))
+        scores.append(at_deposits)
+        quantiles.append(np.quantile(background, _QUANTILES))
+        n_training.append(fitted.n_training_cells_)
+    return {
+        "deposits": held_out.tolist(),
+        "ranks": np.mean(ranks, axis=0).tolist(),
+        "scores": np.mean(scores, axis=0).tolist(),
+        "background_quantiles": np.mean(quantiles, axis=0).tolist(),
+        "n_training_cells": n_training,
+        "n_background": int((parts >= 0).sum()),
+    }
+
+
+def _pool(
+    results: list[dict[str, Any]], n_cells: int, n_bootstrap: int, random_state: int
+) -> CrossValidation:
+    deposits = np.concatenate([np.asarray(r["deposits"], dtype=np.int64) for r in results])
+    ranks = np.concatenate([np.asarray(r["ranks"], dtype=float) for r in results])
+    folds = np.concatenate([np.full(len(r["deposits"]), k) for k, r in enumerate(results)])
+    order = np.argsort(deposits, kind="stable")
+    held_out = held_out_summary(
+        ranks[order], folds[order], n_bootstrap=n_bootstrap, random_state=random_state
+    )
+    return CrossValidation(
+        ranks[order], folds[order], deposits[order], dict(held_out), results, n_cells
+    )
+
+
+def _score(model: Any, features: Any, indices: IntArray) -> FloatArray:
+    """Scores of the given cells, a bounded number at a time."""
+    parts = [
+        score_and_spread(model, features[indices[start : start + _CELLS_PER_CALL]])[0]
+        for start in range(0, len(indices), _CELLS_PER_CALL)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+class _Subset:
+    """Some cells of a lazy feature view, without reading them."""
+
+    def __init__(self, features: Any, indices: IntArray) -> None:
+        self._features, self._indices = features, indices
+        self.shape = (len(indices), *features.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: Any) -> FloatArray:
+        return self._features[self._indices[index]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> FloatArray:
+        return np.asarray(self._features[self._indices], dtype=dtype)
