@@ -26,7 +26,6 @@ from gossan.evaluate.curves import (
 )
 from gossan.evaluate.held_out import (
     AREAS,
-    RankStability,
     held_out_summary,
     paired_difference,
     rank_stability,
@@ -46,7 +45,6 @@ __all__ = [
     "ConcentrationArea",
     "PatchMetrics",
     "PredictionArea",
-    "RankStability",
     "Reliability",
     "auc_background",
     "auc_z",

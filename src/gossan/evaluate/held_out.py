@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +26,6 @@ AREAS = (0.01, 0.02, 0.05, 0.10)
 """Shares of the area at which capture is reported."""
 
 _SMALLEST_AREA = 1e-6
-
-
-class RankStability(NamedTuple):
-    """Mean agreement of every pair of maps: Jaccard index of their top cells, and Spearman's ρ."""
-
-    jaccard: float
-    spearman: float
 
 
 def held_out_summary(
@@ -139,7 +132,7 @@ def paired_difference(
     return _with_interval(_skill_figures(means, limits))
 
 
-def rank_stability(maps: Iterable[npt.ArrayLike], top: float = 0.05) -> RankStability:
+def rank_stability(maps: Iterable[npt.ArrayLike], top: float = 0.05) -> dict[str, float]:
     """Agreement of several maps of one area, such as those of different negative draws.
 
     Parameters
@@ -151,7 +144,7 @@ def rank_stability(maps: Iterable[npt.ArrayLike], top: float = 0.05) -> RankStab
 
     Returns
     -------
-    RankStability
+    dict
         ``jaccard``: mean over pairs of the top cells in common over those in either (cells tied at
         the limit belong by their expected share); ``spearman``: mean rank correlation over all
         cells, 0 for a map that is constant.
@@ -164,7 +157,7 @@ def rank_stability(maps: Iterable[npt.ArrayLike], top: float = 0.05) -> RankStab
     Examples
     --------
     >>> rank_stability([[1, 2, 3, 4], [1, 2, 4, 3]], top=0.5)
-    RankStability(jaccard=1.0, spearman=0.8)
+    {'jaccard': 1.0, 'spearman': 0.8}
     """
     flat = [floats(scores) for scores in maps]
     if len(flat) < 2 or len({scores.size for scores in flat}) > 1 or not 0 < top <= 1:
@@ -180,10 +173,10 @@ def rank_stability(maps: Iterable[npt.ArrayLike], top: float = 0.05) -> RankStab
     in_each = top * scored.sum()
     ranks = np.stack([_standard_ranks(scores[scored]) for scores in flat])
     correlation = (ranks @ ranks.T)[np.triu_indices(len(flat), 1)]
-    return RankStability(
-        jaccard=float(np.mean([both / (2 * in_each - both) for both in in_both])),
-        spearman=round(float(correlation.mean()), 6),
-    )
+    return {
+        "jaccard": float(np.mean([both / (2 * in_each - both) for both in in_both])),
+        "spearman": round(float(correlation.mean()), 6),
+    }
 
 
 def _skill_columns(low: Array, high: Array, limits: Array) -> Array:
