@@ -1,0 +1,63 @@
+"""All that touches files on disk; every failure names the file, the place and the remedy."""
+
+from gossan.io.files import (
+    file_digest,
+    read_json,
+    replacing,
+    write_json,
+    write_text,
+)
+from gossan.io.maps import (
+    read_labels,
+    read_map,
+    read_targets,
+    write_labels,
+    write_map,
+    write_map_blocks,
+    write_targets,
+)
+from gossan.io.models import load_model, save_model
+from gossan.io.rasters import is_raster, open_raster, raster_grid, read_cells
+from gossan.io.store import (
+    EvidenceStore,
+    Layer,
+    create_evidence_store,
+    evidence_array,
+    layers_of,
+    open_evidence,
+    save_evidence,
+)
+from gossan.io.tables import read_deposits, read_points, read_table
+from gossan.io.vectors import read_vector
+
+__all__ = [
+    "EvidenceStore",
+    "Layer",
+    "create_evidence_store",
+    "evidence_array",
+    "file_digest",
+    "is_raster",
+    "layers_of",
+    "load_model",
+    "open_evidence",
+    "open_raster",
+    "raster_grid",
+    "read_cells",
+    "read_deposits",
+    "read_json",
+    "read_labels",
+    "read_map",
+    "read_points",
+    "read_table",
+    "read_targets",
+    "read_vector",
+    "replacing",
+    "save_evidence",
+    "save_model",
+    "write_json",
+    "write_labels",
+    "write_map",
+    "write_map_blocks",
+    "write_targets",
+    "write_text",
+]

@@ -1,0 +1,239 @@
+"""Maps, labels and targets on disk, in the formats that a GIS opens: COG and GeoPackage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyogrio
+import pyproj
+import rasterio
+import rasterio.shutil
+import xarray as xr
+from rasterio.windows import Window
+
+from gossan.exceptions import SurveyDataError
+from gossan.grid import Grid
+from gossan.io.files import reading, remove, replacing
+
+Block = tuple[slice, slice, npt.NDArray[np.float32]]
+
+BANDS = ("score", "spread")
+_TILE = 512
+_PROFILE = {"tiled": True, "blockxsize": _TILE, "blockysize": _TILE, "BIGTIFF": "IF_SAFER"}
+# GeoPackage records when it was written; a fixed date keeps equal targets equal byte for byte.
+_FIXED_DATE = "2000-01-01T00:00:00.000Z"
+
+
+def write_map(
+    path: str | os.PathLike[str],
+    score: xr.DataArray,
+    spread: xr.DataArray | None = None,
+    *,
+    tags: dict[str, str] | None = None,
+) -> None:
+    """Write a prospectivity map as a Cloud-Optimised GeoTIFF.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.tif`` to write, all or nothing.
+    score : xarray.DataArray
+        ``(y, x)``, 0–1, NaN where missing, with CRS. Backed by Dask it is computed block by
+        block.
+    spread : xarray.DataArray, optional
+        ``(y, x)``. Default: the coordinate ``spread`` of ``score``; a method without a spread
+        leaves the band missing.
+    tags : dict, optional
+        Further metadata of the file.
+
+    Raises
+    ------
+    GossanError
+        If it cannot be written.
+    """
+    if spread is None and "spread" in score.coords:
+        spread = score.coords["spread"]
+    write_map_blocks(path, Grid.from_dataarray(score), _map_blocks(score, spread), tags=tags)
+
+
+def write_map_blocks(
+    path: str | os.PathLike[str],
+    grid: Grid,
+    blocks: Iterable[Block],
+    *,
+    tags: dict[str, str] | None = None,
+) -> None:
+    """Write a map from an iterator of its blocks, for areas beyond memory.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.tif`` to write: float32, bands ``score`` and ``spread``, nodata NaN, overviews.
+    grid : Grid
+        Where the cells lie.
+    blocks : iterable of (slice, slice, ndarray)
+        Rows, columns and values (2, rows, columns).
+    tags : dict, optional
+        Further metadata of the file.
+    """
+    with replacing(path) as partial:
+        flat = partial.with_name(f"{partial.name}.flat.tif")
+        try:
+            with rasterio.open(flat, "w", **_profile(grid, "float32", 2, np.nan)) as file:
+                file.descriptions = BANDS
+                file.update_tags(**(tags or {}))
+                for rows, columns, values in blocks:
+                    file.write(values.astype(np.float32), window=_window(rows, columns))
+            rasterio.shutil.copy(
+                flat,
+                partial,
+                driver="COG",
+                COMPRESS="DEFLATE",
+                PREDICTOR="FLOATING_POINT",
+                BLOCKSIZE=_TILE,
+                OVERVIEW_RESAMPLING="AVERAGE",
+                BIGTIFF="IF_SAFER",
+            )
+        finally:
+            remove(flat)
+
+
+def read_map(path: str | os.PathLike[str]) -> xr.DataArray:
+    """Read a map that :func:`write_map` wrote.
+
+    Returns
+    -------
+    xarray.DataArray
+        Score (y, x) with the coordinate ``spread`` (y, x).
+
+    Raises
+    ------
+    SurveyDataError
+        If it cannot be read, or is no such map.
+    """
+    path = Path(path)
+    with reading(path, "a prospectivity map"), rasterio.open(path) as file:
+        if file.descriptions != BANDS:
+            raise SurveyDataError(
+                f"{path} is no map of gossan: its bands are {file.descriptions}, not {BANDS}."
+            )
+        grid = Grid(pyproj.CRS(file.crs), file.transform, file.shape)
+        score, spread = file.read()
+    return grid.to_dataarray(score, name="score").assign_coords(spread=(("y", "x"), spread))
+
+
+def write_labels(path: str | os.PathLike[str], labels: xr.DataArray) -> None:
+    """Write labels (y, x) as an int8 GeoTIFF: 1 deposit, 0 barren, -1 unlabelled."""
+    grid = Grid.from_dataarray(labels)
+    with replacing(path) as partial:
+        with rasterio.open(partial, "w", **_profile(grid, "int8", 1, None)) as file:
+            file.set_band_description(1, "label")
+            file.write(labels.to_numpy().astype(np.int8), 1)
+        _check_readable(partial)
+
+
+def read_labels(path: str | os.PathLike[str]) -> xr.DataArray:
+    """Read the labels that :func:`write_labels` wrote, int8 (y, x)."""
+    with reading(path, "labels"), rasterio.open(path) as file:
+        grid = Grid(pyproj.CRS(file.crs), file.transform, file.shape)
+        return grid.to_dataarray(file.read(1), name="labels")
+
+
+def write_targets(
+    path: str | os.PathLike[str], polygons: gpd.GeoDataFrame, points: gpd.GeoDataFrame
+) -> None:
+    """Write ranked targets as a GeoPackage with the layers ``targets`` and ``points``.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.gpkg`` to write, all or nothing; equal targets give equal bytes.
+    polygons, points : geopandas.GeoDataFrame
+        One row a target; lists among the attributes are written as text.
+    """
+    previous = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _FIXED_DATE})
+    try:
+        with replacing(path) as partial:
+            for layer, places, kind in (
+                ("targets", polygons, "MultiPolygon"),
+                ("points", points, "Point"),
+            ):
+                pyogrio.write_dataframe(
+                    _flat(places),
+                    partial,
+                    layer=layer,
+                    driver="GPKG",
+                    geometry_type=kind,
+                    promote_to_multi=kind == "MultiPolygon",
+                )
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": previous})
+
+
+def read_targets(path: str | os.PathLike[str], *, layer: str = "targets") -> gpd.GeoDataFrame:
+    """Read targets that :func:`write_targets` wrote; ``layer`` is ``targets`` or ``points``."""
+    with reading(path, "targets"):
+        return pyogrio.read_dataframe(path, layer=layer)
+
+
+def _map_blocks(score: xr.DataArray, spread: xr.DataArray | None) -> Iterator[Block]:
+    grid = Grid.from_dataarray(score)
+    for rows, columns in grid.blocks(_TILE):
+        block = np.full(
+            (2, rows.stop - rows.start, columns.stop - columns.start), np.nan, dtype=np.float32
+        )
+        block[0] = score[rows, columns].to_numpy()
+        if spread is not None:
+            block[1] = spread[rows, columns].to_numpy()
+        yield rows, columns, block
+
+
+def _profile(grid: Grid, dtype: str, bands: int, nodata: float | None) -> dict[str, Any]:
+    return {
+        **_PROFILE,
+        "driver": "GTiff",
+        "height": grid.shape[0],
+        "width": grid.shape[1],
+        "count": bands,
+        "dtype": dtype,
+        "crs": grid.crs.to_wkt(),
+        "transform": grid.transform,
+        "nodata": nodata,
+        "compress": "deflate",
+    }
+
+
+def _window(rows: slice, columns: slice) -> Window:
+    return Window.from_slices(rows, columns)
+
+
+def _check_readable(path: Path) -> None:
+    """Read a file back: GDAL may close a file cut short by a full disk without a word."""
+    with rasterio.open(path) as file:
+        for _, window in file.block_windows(1):
+            file.read(window=window)
+
+
+def _flat(places: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Attributes that a GeoPackage can hold."""
+    flat = places.copy()
+    for column in flat.columns.drop(flat.geometry.name):
+        if flat[column].map(lambda value: isinstance(value, list | tuple | dict)).any():
+            flat[column] = flat[column].map(_as_text)
+    return flat
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return "; ".join(str(part) for part in value)
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {part}" for key, part in value.items())
+    return None if value is None or pd.isna(value) else value

@@ -1,0 +1,250 @@
+"""Fitted models on disk: a format that cannot execute code, checked before it is believed."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skops.io
+from sklearn.base import BaseEstimator
+from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
+from sklearn.neighbors import KDTree
+from sklearn.tree._tree import Tree
+
+from gossan.exceptions import SurveyDataError
+from gossan.io.files import read_json, reading, replacing, write_json
+
+FORMAT_VERSION = 1
+
+# What scikit-learn's estimators are made of beyond what skops trusts by itself. Each holds plain
+# arrays; the arrays of trees are checked below, since compiled code would follow them unchecked.
+_TRUSTED = {
+    "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.tree._tree.Tree",
+}
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+_LEAF = -1
+
+
+def save_model(
+    folder: str | os.PathLike[str], estimator: BaseEstimator, description: dict[str, Any]
+) -> None:
+    """Write a fitted model as ``model.skops`` and ``model.json``.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where both go; equal models give equal bytes.
+    estimator : estimator
+        Fitted; of scikit-learn's or gossan's classes.
+    description : dict
+        What is needed to use it elsewhere: layers, window, gossan's version, …
+
+    Raises
+    ------
+    GossanError
+        If it cannot be written.
+    """
+    folder = Path(folder)
+    content = _normalised(skops.io.dumps(estimator))
+    with replacing(folder / "model.skops") as partial:
+        partial.write_bytes(content)
+    write_json(folder / "model.json", {**description, "format": FORMAT_VERSION})
+
+
+def load_model(folder: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
+    """Read a model that :func:`save_model` wrote; nothing in the file is executed.
+
+    Parameters
+    ----------
+    folder : path-like
+        It holds ``model.skops`` and ``model.json``.
+
+    Returns
+    -------
+    estimator : estimator
+        Ready to predict.
+    description : dict
+        As it was saved.
+
+    Raises
+    ------
+    SurveyDataError
+        If a file is missing, of another format (a pickle, for one), holds a type that gossan
+        does not trust, or trees that point beyond themselves.
+    """
+    path = Path(folder) / "model.skops"
+    description = read_json(Path(folder) / "model.json")
+    if not isinstance(description, dict) or description.get("format") != FORMAT_VERSION:
+        raise SurveyDataError(
+            f"{folder}/model.json is no description of a model of format {FORMAT_VERSION}. "
+            "Run the study again with this version of gossan."
+        )
+    with reading(path, "a model"):
+        content = path.read_bytes()
+        if not zipfile.is_zipfile(io.BytesIO(content)):
+            raise SurveyDataError(
+                f"{path} is no model of gossan (it may be a pickle, which could execute code and "
+                "is not read). Run the study again to make one."
+            )
+        untrusted = skops.io.get_untrusted_types(data=content)
+        refused = [name for name in untrusted if not _is_trusted(name)]
+        if refused:
+            raise SurveyDataError(
+                f"{path} holds types that gossan does not trust: {', '.join(refused)}. "
+                "It was not written by gossan; do not use it."
+            )
+        estimator = skops.io.loads(content, trusted=untrusted)
+        for part in _parts(estimator, set()):
+            _check_compiled(part, path)
+    return estimator, description
+
+
+def _is_trusted(name: str) -> bool:
+    """One of the listed types, or an estimator class of gossan itself."""
+    if name in _TRUSTED:
+        return True
+    module, _, attribute = name.rpartition(".")
+    if module != "gossan" and not module.startswith("gossan."):
+        return False
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and issubclass(found, BaseEstimator)
+
+
+def _normalised(content: bytes) -> bytes:
+    """The same archive without memory addresses and times, so that equal models are equal bytes."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        schema = json.loads(archive.read("schema.json"))
+        numbers: dict[str, str] = {}
+        schema = _renumbered(schema, numbers)
+        parts = {name: archive.read(name) for name in archive.namelist() if name != "schema.json"}
+    renamed = {_rename(name, numbers): part for name, part in parts.items()}
+    renamed["schema.json"] = json.dumps(schema, sort_keys=False).encode()
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name in sorted(renamed):
+            archive.writestr(_entry(name), renamed[name])
+    return output.getvalue()
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, date_time=_FIXED_TIME)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _renumbered(node: Any, numbers: dict[str, str]) -> Any:
+    """A schema whose addresses are replaced by the order in which they first occur."""
+    if isinstance(node, list):
+        return [_renumbered(part, numbers) for part in node]
+    if not isinstance(node, dict):
+        return node
+    result: dict[str, Any] = {}
+    for key, value in node.items():
+        if key == "__id__":
+            result[key] = int(numbers.setdefault(str(value), str(len(numbers) + 1)))
+        elif key == "file":
+            result[key] = _rename(value, numbers)
+        else:
+            result[key] = _renumbered(value, numbers)
+    return result
+
+
+def _rename(name: str, numbers: dict[str, str]) -> str:
+    """A member's name, numbered like the object whose address it carried."""
+    match = re.fullmatch(r"(\d+)(\..+)", name)
+    if match is None:
+        return name
+    return numbers.setdefault(match[1], str(len(numbers) + 1)) + match[2]
+
+
+def _parts(node: Any, seen: set[int]) -> Iterator[Any]:
+    """Everything that a fitted estimator is made of."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    yield node
+    children: list[Any] = []
+    if isinstance(node, dict):
+        children = list(node.values())
+    elif isinstance(node, list | tuple | set):
+        children = list(node)
+    elif isinstance(node, np.ndarray):
+        children = node.ravel().tolist() if node.dtype == object else []
+    elif hasattr(node, "__dict__"):
+        children = list(vars(node).values())
+    for child in children:
+        if not isinstance(child, str | int | float | bool | type(None)):
+            yield from _parts(child, seen)
+
+
+def _check_compiled(part: Any, path: Path) -> None:
+    """Refuse trees that point outside themselves: compiled code would read past its memory."""
+    if isinstance(part, Tree):
+        nodes = len(part.children_left)
+        sound = _nodes_sound(
+            part.children_left, part.children_right, part.feature, nodes, part.n_features
+        )
+    elif isinstance(part, BaseHistGradientBoosting):
+        sound = all(
+            _predictor_sound(tree, part._n_features) for trees in part._predictors for tree in trees
+        )
+    elif isinstance(part, KDTree):
+        places, order, nodes, _ = part.get_arrays()
+        sound = _within(order, len(places)) and all(
+            _within(nodes[name], len(places) + 1) for name in ("idx_start", "idx_end")
+        )
+    else:
+        return
+    if not sound:
+        raise SurveyDataError(f"{path} holds a damaged tree. Run the study again to make it anew.")
+
+
+def _predictor_sound(tree: Any, n_features: int) -> bool:
+    """The like of :func:`_nodes_sound` for a tree of gradient boosting by histograms."""
+    table = tree.nodes
+    inner = table["is_leaf"] == 0
+    left = np.where(inner, table["left"].astype(np.int64), _LEAF)
+    right = np.where(inner, table["right"].astype(np.int64), _LEAF)
+    feature = table["feature_idx"].astype(np.int64)
+    categories = table["bitset_idx"][inner & (table["is_categorical"] != 0)]
+    return _nodes_sound(left, right, feature, len(table), n_features) and _within(
+        categories, len(tree.raw_left_cat_bitsets)
+    )
+
+
+def _within(indices: np.ndarray, size: int) -> bool:
+    return bool((indices >= 0).all() and (indices < size).all())
+
+
+def _nodes_sound(
+    left: np.ndarray, right: np.ndarray, feature: np.ndarray, nodes: int, n_features: int
+) -> bool:
+    """Children come after their parents and within the tree; features are ones there are."""
+    inner = left != _LEAF
+    here = np.arange(nodes)[inner]
+    return bool(
+        nodes > 0
+        and (right[~inner] == _LEAF).all()
+        and (left[inner] > here).all()
+        and (right[inner] > here).all()
+        and (left[inner] < nodes).all()
+        and (right[inner] < nodes).all()
+        and (feature[inner] >= 0).all()
+        and (feature[inner] < n_features).all()
+    )

@@ -1,0 +1,429 @@
+"""Tables and point files → DataFrames and GeoDataFrames in the study's CRS."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import pyproj
+import shapely
+
+from gossan.exceptions import LabelError, SurveyDataError, SurveyDataWarning
+from gossan.io.files import reading
+from gossan.io.rasters import is_raster, read_cells_with
+from gossan.study import Deposits, Where, suggest
+
+TEXT_SUFFIXES = {".csv", ".tsv", ".txt", ".dat"}
+PARQUET_SUFFIXES = {".parquet", ".pq", ".geoparquet"}
+VECTOR_SUFFIXES = {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".gdb", ".kml", ".gml", ".tab"}
+
+_SEPARATORS = (",", ";", "\t", "|")
+_DECIMAL_COMMA = re.compile(r"^\s*[-+<]?\d+,\d+\s*$")
+_DECIMAL_POINT = re.compile(r"^\s*[-+<]?\d*\.\d+\s*$")
+_SNIFFED_BYTES = 1 << 16
+
+
+def read_table(path: str | os.PathLike[str], *, layer: str | None = None) -> pd.DataFrame:
+    r"""Read a CSV, Parquet or vector file's rows.
+
+    Parameters
+    ----------
+    path : path-like
+        Of a CSV, separator (comma, semicolon, tab, bar), decimal comma and encoding (UTF-8 with
+        or without mark, UTF-16, else Windows-1252) are told from its beginning. A vector file
+        gives its attributes and geometry, as a GeoDataFrame.
+    layer : str, optional
+        Layer of a GeoPackage that has several.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as the file names them, rows in its order, index 0..n-1.
+
+    Raises
+    ------
+    SurveyDataError
+        If the file cannot be read, has no rows, or is of an unknown kind.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "samples.csv"
+    >>> _ = path.write_text("east;north;Cu\n1,5;2,5;<0,5\n")
+    >>> read_table(path)
+       east  north    Cu
+    0   1.5    2.5  <0,5
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    with reading(path, "a table"):
+        if suffix in PARQUET_SUFFIXES:
+            table = _read_parquet(path)
+        elif suffix in TEXT_SUFFIXES:
+            table = _read_text(path)
+        elif suffix in VECTOR_SUFFIXES:
+            table = _read_vector_file(path, layer)
+        else:
+            raise SurveyDataError(
+                f"{path} is of a kind that gossan does not read as a table ({suffix or 'none'}). "
+                "Export it as CSV, Parquet, GeoPackage, Shapefile or GeoJSON."
+            )
+    if table.empty:
+        raise SurveyDataError(f"{path} holds no rows.")
+    return table.reset_index(drop=True)
+
+
+def read_points(
+    path: str | os.PathLike[str],
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    crs: str | None = None,
+    layer: str | None = None,
+    where: Where | None = None,
+    to_crs: object | None = None,
+) -> gpd.GeoDataFrame:
+    """Read places and their attributes, in the study's CRS.
+
+    Parameters
+    ----------
+    path : path-like
+        A table with coordinate columns, or a vector file.
+    x, y : str, optional
+        Columns of easting (or longitude) and northing (or latitude); a vector file has its own.
+    crs : str, optional
+        CRS of the coordinates where the file does not say it.
+    layer : str, optional
+        Layer of a GeoPackage.
+    where : dict, optional
+        Column → value or values; other rows are left out.
+    to_crs : object, optional
+        The CRS wanted, as :class:`pyproj.CRS` takes it; default: as it is.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        Points, index 0..n-1, attributes as in the file.
+
+    Raises
+    ------
+    SurveyDataError
+        On a missing column or CRS, text among the coordinates (row and value named), a filter
+        that names an absent value, or no row left.
+
+    Warns
+    -----
+    SurveyDataWarning
+        If rows without coordinates were left out.
+    """
+    path = Path(path)
+    table = read_table(path, layer=layer)
+    if where:
+        table = filter_rows(table, where, path)
+    if isinstance(table, gpd.GeoDataFrame) and (x is None or y is None):
+        points = _own_points(table, path, crs)
+    else:
+        points = _column_points(pd.DataFrame(table), path, x, y, crs)
+    return to_study_crs(points, to_crs, path).reset_index(drop=True)
+
+
+def read_deposits(
+    settings: Deposits, path: str | os.PathLike[str], crs: object
+) -> gpd.GeoDataFrame:
+    """Read the known deposits.
+
+    Parameters
+    ----------
+    settings : Deposits
+        The ``[deposits]`` table of the study.
+    path : path-like
+        A table, a vector file, or a raster whose cells of ``settings.value`` are deposits.
+    crs : object
+        The study's CRS.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        Column ``name`` (``"deposit 1"``, … where the file gives none), ``geometry`` (points), then
+        the file's attributes; index 0..n-1.
+
+    Raises
+    ------
+    LabelError
+        If no deposit is left.
+    SurveyDataError
+        If the file cannot be used.
+
+    Warns
+    -----
+    SurveyDataWarning
+        If several deposits at one place were merged into one.
+    """
+    path = Path(path)
+    if is_raster(path):
+        places, raster_crs = read_cells_with(path, settings.value, crs=settings.crs)
+        points = gpd.GeoDataFrame(geometry=gpd.points_from_xy(*places.T), crs=raster_crs)
+        points = to_study_crs(points, crs, path)
+    else:
+        points = read_points(
+            path,
+            x=settings.x,
+            y=settings.y,
+            crs=settings.crs,
+            layer=settings.layer,
+            where=settings.where,
+            to_crs=crs,
+        )
+    if points.empty:
+        raise LabelError(
+            f"{path} holds no deposit: no cell has the value {settings.value:g}. "
+            "Set `value` in [deposits] to the value that marks a deposit."
+        )
+    return _merge_same_place(_with_names(points, settings.name, path), path)
+
+
+def filter_rows(table: pd.DataFrame, where: Where, path: Path) -> pd.DataFrame:
+    """Keep the rows whose columns have the wanted values; every wanted value must occur."""
+    for column, wanted in where.items():
+        require_columns(table, [column], path)
+        values = wanted if isinstance(wanted, list) else [wanted]
+        keep = np.zeros(len(table), dtype=bool)
+        for value in values:
+            matches = _equals(table[column], value)
+            if not matches.any():
+                present = sorted(table[column].dropna().astype(str).unique())
+                hint = suggest(str(value), present) if len(present) <= 200 else ""
+                listed = ", ".join(present[:20]) + (", …" if len(present) > 20 else "")
+                raise SurveyDataError(
+                    f"{path}: no row has {column} = {value!r} (the `where` filter).{hint} "
+                    f"Values in the file: {listed}."
+                )
+            keep |= matches
+        table = table.loc[keep]
+    return table
+
+
+def require_columns(table: pd.DataFrame, columns: list[str], path: Path) -> None:
+    """Raise, naming the nearest column, unless the table has all of ``columns``."""
+    for column in columns:
+        if column not in table.columns:
+            raise SurveyDataError(
+                f"{path} has no column {column!r}.{suggest(column, [str(c) for c in table])}"
+            )
+
+
+def numeric_column(table: pd.DataFrame, column: str, path: Path) -> np.ndarray:
+    """A column as float64, NaN where empty; text in it is an error that names row and value."""
+    numbers = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
+    text = np.flatnonzero(np.isnan(numbers) & _filled(table[column]))
+    if len(text):
+        row = int(text[0])
+        raise SurveyDataError(
+            f"{path}: column {column!r} holds {table[column].iloc[row]!r} in row "
+            f"{int(table.index[row]) + 1} (of the data, below the header), where a number is "
+            f"needed; {len(text)} row(s) in all. Correct the file or filter with `where`."
+        )
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def known_crs(declared: object | None, setting: str | None, path: Path) -> pyproj.CRS:
+    """The file's CRS, else the one that the study names, else an error with the remedy."""
+    if declared is not None:
+        return pyproj.CRS(declared)
+    if setting is not None:
+        return pyproj.CRS(setting)
+    raise SurveyDataError(
+        f"{path} does not say its CRS. Add it to this source in the study file: "
+        "crs = 'EPSG:4326' for degrees (WGS 84), or the EPSG code of the projected coordinates."
+    )
+
+
+def to_study_crs(places: gpd.GeoDataFrame, crs: object | None, path: Path) -> gpd.GeoDataFrame:
+    """Project geometries; coordinates that the CRS cannot hold are an error, not infinity."""
+    if crs is None or places.crs == pyproj.CRS(crs):
+        return places
+    projected = places.to_crs(pyproj.CRS(crs))
+    # Only the corners: what falls outside a projection's domain becomes infinite.
+    bad = np.flatnonzero(~np.isfinite(projected.bounds.to_numpy()).all(axis=1))
+    if len(bad):
+        west, south, *_ = places.geometry.iloc[bad[0]].bounds
+        raise SurveyDataError(
+            f"{path}: ({west:g}, {south:g}) in row {bad[0] + 1} lies outside what "
+            f"{pyproj.CRS(crs).name} can show, read as {places.crs.name}. "
+            "Are the coordinates swapped, or in another CRS?"
+        )
+    return projected
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pyarrow.parquet
+
+    metadata = pyarrow.parquet.read_schema(path).metadata or {}
+    return gpd.read_parquet(path) if b"geo" in metadata else pd.read_parquet(path)
+
+
+def _read_vector_file(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+    layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+    if layer is None and len(layers) > 1:
+        raise SurveyDataError(
+            f"{path} has {len(layers)} layers: {', '.join(layers)}. "
+            "Name the one to read with `layer` in the study file."
+        )
+    if layer is not None and layer not in layers:
+        raise SurveyDataError(f"{path} has no layer {layer!r}.{suggest(layer, layers)}")
+    return pyogrio.read_dataframe(path, layer=layer or layers[0])
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    with path.open("rb") as file:
+        head = file.read(_SNIFFED_BYTES)
+    if not head.strip():
+        raise SurveyDataError(f"{path} is empty.")
+    if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise SurveyDataError(f"{path} holds binary bytes, not text. Export the table as CSV.")
+    encoding = _encoding(path, head)
+    # The last line of the sniffed bytes may be cut.
+    lines = head.decode(encoding, errors="replace").splitlines()
+    lines = lines[:-1] if len(head) == _SNIFFED_BYTES and len(lines) > 1 else lines
+    separator = max(_SEPARATORS, key=lambda mark: _fields_in(lines[0], mark))
+    return pd.read_csv(
+        path,
+        sep=separator,
+        encoding=encoding,
+        decimal=_decimal_mark(lines[1:], separator),
+        low_memory=False,
+        skipinitialspace=True,
+    )
+
+
+def _encoding(path: Path, head: bytes) -> str:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for _ in iter(lambda: file.read(1 << 20), ""):
+                pass
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
+
+
+def _fields_in(line: str, separator: str) -> int:
+    """Fields of a line; a separator within quotes is none."""
+    return len(re.sub(r'"[^"]*"', "", line).split(separator))
+
+
+def _decimal_mark(lines: list[str], separator: str) -> str:
+    """A comma where numbers carry one and none carries a point."""
+    if separator == ",":
+        return "."
+    fields = [field.strip('" ') for line in lines for field in line.split(separator)]
+    if any(_DECIMAL_POINT.match(field) for field in fields):
+        return "."
+    return "," if any(_DECIMAL_COMMA.match(field) for field in fields) else "."
+
+
+def _own_points(table: gpd.GeoDataFrame, path: Path, crs: str | None) -> gpd.GeoDataFrame:
+    """Points of a vector file; a polygon or line is stood for by a point on it."""
+    table = table.set_crs(known_crs(table.crs, crs, path), allow_override=True)
+    table = _without_places(table, ~(table.geometry.isna() | table.geometry.is_empty), path)
+    return table.set_geometry(
+        table.geometry.where(table.geom_type == "Point", table.representative_point())
+    )
+
+
+def _column_points(
+    table: pd.DataFrame, path: Path, x: str | None, y: str | None, crs: str | None
+) -> gpd.GeoDataFrame:
+    if x is None or y is None:
+        raise SurveyDataError(
+            f"{path} is a plain table: name its coordinate columns with `x` (easting or "
+            f"longitude) and `y` (northing or latitude). Columns: {', '.join(map(str, table))}."
+        )
+    require_columns(table, [x, y], path)
+    source = known_crs(None, crs, path)
+    places = np.column_stack([numeric_column(table, column, path) for column in (x, y)])
+    if source.is_geographic:
+        _check_degrees(places, table, path)
+    points = gpd.GeoDataFrame(table, geometry=gpd.points_from_xy(*places.T), crs=source)
+    return _without_places(points, np.isfinite(places).all(axis=1), path)
+
+
+def _check_degrees(places: np.ndarray, table: pd.DataFrame, path: Path) -> None:
+    bad = np.flatnonzero((np.abs(places[:, 0]) > 360) | (np.abs(places[:, 1]) > 90))
+    if len(bad):
+        longitude, latitude = places[bad[0]]
+        raise SurveyDataError(
+            f"{path}: longitude {longitude:g}, latitude {latitude:g} in row "
+            f"{int(table.index[bad[0]]) + 1} is no place on Earth. Are `x` and `y` swapped, or is "
+            "`crs` not in degrees?"
+        )
+
+
+def _without_places(
+    points: gpd.GeoDataFrame, placed: np.ndarray | pd.Series, path: Path
+) -> gpd.GeoDataFrame:
+    placed = np.asarray(placed, dtype=bool)
+    lost = int((~placed).sum())
+    if lost == len(points):
+        raise SurveyDataError(f"{path}: none of the {lost} rows has coordinates.")
+    if lost:
+        warnings.warn(
+            f"{path}: {lost} of {len(points)} rows have no coordinates and were left out.",
+            SurveyDataWarning,
+            stacklevel=4,
+        )
+    return points.loc[placed]
+
+
+def _with_names(points: gpd.GeoDataFrame, column: str | None, path: Path) -> gpd.GeoDataFrame:
+    """Put ``name`` first; a deposit without one is called by its number."""
+    numbered = pd.Series([f"deposit {i + 1}" for i in range(len(points))], index=points.index)
+    names = numbered
+    if column is not None:
+        require_columns(points, [column], path)
+        given = points[column]
+        names = given.astype(str).str.strip().where(_filled(given), numbered)
+    geometry = points.geometry.to_numpy()
+    attributes = pd.DataFrame(points.drop(columns=points.geometry.name))
+    attributes = attributes.drop(columns="name", errors="ignore")
+    attributes.insert(0, "name", names.astype(object))
+    attributes = attributes.drop(columns="geometry", errors="ignore")
+    return gpd.GeoDataFrame(attributes, geometry=geometry, crs=points.crs)
+
+
+def _merge_same_place(deposits: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
+    """One row a place: the first of those within a millimetre (or its like) of each other."""
+    places = np.round(shapely.get_coordinates(deposits.geometry.to_numpy()), 3)
+    repeated = pd.DataFrame(places).duplicated().to_numpy()
+    if repeated.any():
+        named = ", ".join(deposits["name"][repeated].head(5))
+        warnings.warn(
+            f"{path}: {int(repeated.sum())} deposit(s) lie exactly on another and were merged "
+            f"with it: {named}{', …' if repeated.sum() > 5 else ''}.",
+            SurveyDataWarning,
+            stacklevel=3,
+        )
+    return deposits.loc[~repeated].reset_index(drop=True)
+
+
+def _equals(column: pd.Series, value: Any) -> np.ndarray:
+    """Rows equal to a value of the study file: as numbers where both are, else as text."""
+    as_text = column.astype("string").str.strip().eq(str(value).strip()).fillna(False)
+    if isinstance(value, int | float):
+        as_number = pd.to_numeric(column, errors="coerce").eq(value)
+        return (as_text.astype(bool) | as_number).to_numpy(dtype=bool)
+    return as_text.to_numpy(dtype=bool)
+
+
+def _filled(column: pd.Series) -> np.ndarray:
+    """Rows that hold anything but blanks."""
+    text = column.astype("string").str.strip()
+    return (text.notna() & text.ne("").fillna(False)).to_numpy(dtype=bool)

@@ -1,0 +1,156 @@
+"""Points, lines and polygons of a source → one GeoDataFrame in the study's CRS."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+
+from gossan.exceptions import SurveyDataError, SurveyDataWarning
+from gossan.io.tables import (
+    filter_rows,
+    known_crs,
+    numeric_column,
+    read_points,
+    read_table,
+    require_columns,
+    to_study_crs,
+)
+from gossan.study import Vector
+
+
+def read_vector(settings: Vector, path: str | os.PathLike[str], crs: object) -> gpd.GeoDataFrame:
+    """Read a vector source.
+
+    Parameters
+    ----------
+    settings : Vector
+        One ``[[vectors]]`` table of the study. A CSV holds line segments (``segments``), polygon
+        rings (``ring`` with ``x``, ``y``: outer rings anticlockwise, holes clockwise), or points
+        (``x``, ``y``).
+    path : path-like
+        The file.
+    crs : object
+        The study's CRS.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        Geometries, none empty, polygons valid, with the file's attributes; index 0..n-1.
+
+    Raises
+    ------
+    SurveyDataError
+        If the file cannot be used, or no geometry is left.
+
+    Warns
+    -----
+    SurveyDataWarning
+        If rows without geometry were left out.
+    """
+    path = Path(path)
+    if settings.segments is None and settings.ring is None and settings.x is not None:
+        return read_points(
+            path,
+            x=settings.x,
+            y=settings.y,
+            crs=settings.crs,
+            layer=settings.layer,
+            where=settings.where,
+            to_crs=crs,
+        )
+    table = read_table(path, layer=settings.layer)
+    if settings.where:
+        table = filter_rows(table, settings.where, path)
+    if settings.segments is not None:
+        places = _segments(table, list(settings.segments), settings.crs, path)
+    elif settings.ring is not None:
+        places = _polygons(table, settings, path)
+    elif isinstance(table, gpd.GeoDataFrame):
+        places = table.set_crs(known_crs(table.crs, settings.crs, path), allow_override=True)
+    else:
+        raise SurveyDataError(
+            f"{path} is a plain table: say what its rows are, with `segments` (columns of both "
+            "ends), with `ring`, `x` and `y` (polygon vertices), or with `x` and `y` (points)."
+        )
+    return to_study_crs(_sound(places, path), crs, path).reset_index(drop=True)
+
+
+def _segments(
+    table: pd.DataFrame, columns: list[str], crs: str | None, path: Path
+) -> gpd.GeoDataFrame:
+    require_columns(table, columns, path)
+    ends = np.column_stack([numeric_column(table, column, path) for column in columns])
+    lines = np.full(len(ends), None, dtype=object)
+    whole = np.isfinite(ends).all(axis=1)
+    lines[whole] = shapely.linestrings(ends[whole].reshape(-1, 2, 2))
+    return gpd.GeoDataFrame(table, geometry=lines, crs=known_crs(None, crs, path))
+
+
+def _polygons(table: pd.DataFrame, settings: Vector, path: Path) -> gpd.GeoDataFrame:
+    """Polygons with holes from rings of vertices; a hole belongs to the smallest ring around it."""
+    if settings.x is None or settings.y is None or settings.ring is None:
+        raise SurveyDataError(f"{path}: `ring` also needs `x` and `y`, the vertices' columns.")
+    require_columns(table, [settings.ring, settings.x, settings.y], path)
+    vertices = np.column_stack(
+        [numeric_column(table, column, path) for column in (settings.x, settings.y)]
+    )
+    crs = known_crs(None, settings.crs, path)
+    rings = {}
+    for ring, rows in table.groupby(settings.ring, sort=False).indices.items():
+        places = vertices[rows][np.isfinite(vertices[rows]).all(axis=1)]
+        if len(np.unique(places, axis=0)) < 3:
+            raise SurveyDataError(
+                f"{path}: ring {ring!r} has fewer than 3 different vertices; a polygon needs 3."
+            )
+        rings[ring] = shapely.LinearRing(places)
+    names, lines = np.array(list(rings), dtype=object), np.array(list(rings.values()))
+    outer = shapely.is_ccw(lines)
+    filled = shapely.polygons(lines)
+    within = _smallest_around(filled, outer)
+    # A clockwise ring that lies in no other is an outer ring drawn the other way.
+    outer |= within < 0
+    polygons = [
+        shapely.Polygon(lines[i], [lines[hole] for hole in np.flatnonzero(~outer & (within == i))])
+        for i in np.flatnonzero(outer)
+    ]
+    return gpd.GeoDataFrame({settings.ring: names[outer]}, geometry=polygons, crs=crs)
+
+
+def _smallest_around(polygons: np.ndarray, outer: np.ndarray) -> np.ndarray:
+    """Of each polygon, the position of the smallest outer one that holds it; -1 if none does."""
+    around = np.full(len(polygons), -1)
+    area = np.where(outer, shapely.area(polygons), np.inf)
+    inner, holder = shapely.STRtree(polygons).query(
+        shapely.point_on_surface(polygons), predicate="within"
+    )
+    for hole, candidate in zip(inner, holder, strict=True):
+        larger = outer[candidate] and shapely.area(polygons[candidate]) > shapely.area(
+            polygons[hole]
+        )
+        if larger and (around[hole] < 0 or area[candidate] < area[around[hole]]):
+            around[hole] = candidate
+    return around
+
+
+def _sound(places: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
+    """Without empty geometries, polygons made valid."""
+    empty = np.asarray(places.geometry.isna() | places.geometry.is_empty)
+    if empty.all():
+        raise SurveyDataError(f"{path}: none of the {len(places)} rows has a geometry.")
+    if empty.any():
+        warnings.warn(
+            f"{path}: {int(empty.sum())} of {len(places)} rows have no geometry and were left out.",
+            SurveyDataWarning,
+            stacklevel=3,
+        )
+    places = places.loc[~empty]
+    geometry = shapely.force_2d(places.geometry.to_numpy())
+    areal = shapely.get_dimensions(geometry) == 2
+    geometry[areal] = shapely.make_valid(geometry[areal])
+    return places.set_geometry(geometry, crs=places.crs)
