@@ -18,6 +18,7 @@ from gossan.io.maps import (
 )
 from gossan.io.models import load_model, save_model
 from gossan.io.rasters import is_raster, open_raster, raster_grid, read_cells
+from gossan.io.runs import JsonFolder, file_stem, folder_lock, read_json_if_whole
 from gossan.io.store import (
     EvidenceStore,
     Layer,
@@ -32,10 +33,13 @@ from gossan.io.vectors import read_vector
 
 __all__ = [
     "EvidenceStore",
+    "JsonFolder",
     "Layer",
     "create_evidence_store",
     "evidence_array",
     "file_digest",
+    "file_stem",
+    "folder_lock",
     "is_raster",
     "layers_of",
     "load_model",
@@ -45,6 +49,7 @@ __all__ = [
     "read_cells",
     "read_deposits",
     "read_json",
+    "read_json_if_whole",
     "read_labels",
     "read_map",
     "read_points",

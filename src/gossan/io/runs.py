@@ -1,0 +1,121 @@
+"""The bookkeeping of a run folder: its name, its lock, and records that a kill cannot spoil."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gossan.exceptions import GossanError
+from gossan.io.files import cannot_write, read_json, write_json
+
+try:
+    import fcntl
+except ImportError:  # Windows has no advisory locks of this kind; there, two runs may collide.
+    fcntl = None  # type: ignore[assignment]
+
+
+def file_stem(name: str) -> str:
+    """A study's name as the name of a file or folder, on any system.
+
+    Examples
+    --------
+    >>> file_stem("Jabal al-Hasir: metals, 500 m")
+    'jabal-al-hasir-metals-500-m'
+    """
+    plain = unicodedata.normalize("NFKD", name).lower()
+    letters = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return re.sub(r"[^\w.]+", "-", letters).strip("-.") or "study"
+
+
+@contextmanager
+def folder_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep a second run out of a folder while the first one writes there.
+
+    The lock ends with the process, however it ends: a killed run locks nobody out.
+
+    Raises
+    ------
+    GossanError
+        If another run holds the folder, or it cannot be written.
+    """
+    path = Path(folder) / ".stages" / "lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise GossanError(
+                    f"Another run is writing to {folder}. Wait until it ends, or choose another "
+                    "folder with --output."
+                ) from None
+        yield
+
+
+def read_json_if_whole(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """A record, or None where there is none or it is damaged: then the work is done again."""
+    try:
+        content = read_json(path)
+    except GossanError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+class JsonFolder(MutableMapping[str, dict[str, Any]]):
+    """A mapping kept as one JSON file a key, each written all or nothing.
+
+    What is read back is what was written, but that numbers that are not finite become None: so a
+    resumed run and an uninterrupted one see the same.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made when the first record is written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> records = JsonFolder(tempfile.mkdtemp())
+    >>> records["fold 1"] = {"rank": 0.9}
+    >>> dict(records)
+    {'fold 1': {'rank': 0.9}}
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        record = read_json_if_whole(self._path(key))
+        if record is None or record.get("key") != key:
+            raise KeyError(key)
+        content: dict[str, Any] = record["content"]
+        return content
+
+    def __setitem__(self, key: str, content: dict[str, Any]) -> None:
+        write_json(self._path(key), {"key": key, "content": content})
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._path(key).unlink()
+
+    def __iter__(self) -> Iterator[str]:
+        for path in sorted(self.folder.glob("*.json")):
+            record = read_json_if_whole(path)
+            if record is not None and "key" in record:
+                yield record["key"]
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{file_stem(key)}.json"
