@@ -18,6 +18,7 @@ from gossan.evaluate.conventions import (
     valid_areas,
 )
 from gossan.exceptions import StudyError
+from gossan.geochem import hanley_mcneil
 
 
 def auc_background(score: npt.ArrayLike, deposits: npt.ArrayLike) -> float:
@@ -56,7 +57,8 @@ def auc_z(auc: npt.ArrayLike, n_positive: int, n_negative: int) -> Any:
     """Standard score of an AUC against 0.5, the AUC of chance.
 
     ``Z = (A − 0.5) / S`` with the standard error S of Hanley & McNeil (1982, Radiology 143,
-    29-36). Z > 2.58 is significant at 1 %. A perfect ranking has S = 0, hence Z = ±inf.
+    29-36), :func:`gossan.geochem.hanley_mcneil`. Z > 2.58 is significant at 1 %. A perfect
+    ranking has S = 0, hence Z = ±inf.
 
     Parameters
     ----------
@@ -86,14 +88,8 @@ def auc_z(auc: npt.ArrayLike, n_positive: int, n_negative: int) -> Any:
             f"Z needs an AUC in [0, 1] and counts of at least 1, got AUC {area}, "
             f"{n_positive} positives and {n_negative} negatives."
         )
-    q1 = area / (2 - area)
-    q2 = 2 * area**2 / (1 + area)
-    variance = (
-        area * (1 - area) + (n_positive - 1) * (q1 - area**2) + (n_negative - 1) * (q2 - area**2)
-    ) / (n_positive * n_negative)
     with np.errstate(divide="ignore"):
-        # At A = 0 and A = 1 rounding must not leave a variance below zero.
-        z = (area - 0.5) / np.sqrt(np.maximum(variance, 0))
+        z = (area - 0.5) / hanley_mcneil(area, n_positive, n_negative)
     return shaped_like(auc, z)
 
 
