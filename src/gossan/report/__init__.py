@@ -1,0 +1,28 @@
+"""Figures, QGIS styles and the self-contained HTML report: the only room that draws."""
+
+from gossan.report.html import render_report
+from gossan.report.inputs import Finding, ReportInputs
+from gossan.report.shares import area_thresholds
+from gossan.report.styles import (
+    labels_style,
+    layer_styles,
+    peaks_style,
+    score_style,
+    targets_style,
+)
+from gossan.report.words import Verdict, headline, verdict
+
+__all__ = [
+    "Finding",
+    "ReportInputs",
+    "Verdict",
+    "area_thresholds",
+    "headline",
+    "labels_style",
+    "layer_styles",
+    "peaks_style",
+    "render_report",
+    "score_style",
+    "targets_style",
+    "verdict",
+]

@@ -1,0 +1,96 @@
+"""What the report is made of: plain values that a pipeline, or a notebook, fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import geopandas as gpd
+import pandas as pd
+import xarray as xr
+
+
+class Finding(Protocol):
+    """One thing that is wrong with the data, as ``gossan check`` lists it."""
+
+    @property
+    def severity(self) -> str:
+        """``"error"``, ``"warning"`` or a milder word."""
+
+    @property
+    def place(self) -> str:
+        """File, column, row or layer."""
+
+    @property
+    def message(self) -> str:
+        """What is wrong."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it; empty where nothing needs doing."""
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything a report shows. Only the first five fields are needed; the rest adds sections.
+
+    Parameters
+    ----------
+    study_name : str
+    method_title : str
+        What made the map, in words.
+    score : xarray.DataArray
+        ``(y, x)`` in [0, 1] with a CRS, NaN where missing.
+    deposits : geopandas.GeoDataFrame
+        Known deposits in the map's CRS: ``name``; ``rank``, the share of the background that
+        scored below it when it was held out, NaN if it never was; ``fold``, which held it out.
+    evaluation : mapping
+        The content of ``evaluation.json``: at least ``held_out``, ``n_deposits``, ``n_cells``;
+        also read: ``negatives``, ``splitter``, ``draws``, ``rank_stability``. Under
+        ``diagnostics``, figures that are no measure of skill (such as AUC against chosen
+        negatives), by name.
+    spread : xarray.DataArray, optional
+        ``(y, x)`` standard deviation over the ensemble.
+    targets : geopandas.GeoDataFrame, optional
+        Polygons, best first: ``rank``, ``score``, ``spread``, ``area_km2``, ``nearest_deposit``,
+        ``distance_m``, ``drivers`` (text with ``;`` between drivers, or (layer, contribution)
+        pairs), ``group`` (what drives it, in a word).
+    layer_scores : pandas.DataFrame, optional
+        One row a layer, as ``gossan check`` scores them.
+    findings : sequence of Finding
+    importance : pandas.DataFrame, optional
+        ``layer`` (column or index), ``importance`` and, optionally, ``spread``.
+    evidence : mapping of str to xarray.DataArray
+        Layers to show as thumbnails, by name; small arrays will do.
+    reliability : pandas.DataFrame, optional
+        ``predicted``, ``observed``, ``cells``: held-out calibration, where scores are calibrated.
+    truth : pandas.DataFrame, optional
+        Of a synthetic district, from :func:`gossan.datasets.truth_table`.
+    hidden : geopandas.GeoDataFrame, optional
+        Of a synthetic district: the undiscovered deposits.
+    settings : mapping
+        The study file, nested.
+    provenance : mapping
+        Versions, seeds, input hashes, nested.
+    history : sequence of str
+        What was done to the data on the way, such as elements dropped and duplicates merged.
+    """
+
+    study_name: str
+    method_title: str
+    score: xr.DataArray
+    deposits: gpd.GeoDataFrame
+    evaluation: Mapping[str, Any]
+    spread: xr.DataArray | None = None
+    targets: gpd.GeoDataFrame | None = None
+    layer_scores: pd.DataFrame | None = None
+    findings: Sequence[Finding] = ()
+    importance: pd.DataFrame | None = None
+    evidence: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    reliability: pd.DataFrame | None = None
+    truth: pd.DataFrame | None = None
+    hidden: gpd.GeoDataFrame | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    history: Sequence[str] = ()

@@ -1,0 +1,262 @@
+"""QGIS styles (.qml, as text) for what a run leaves, so that its maps open dressed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_rgb
+
+from gossan.report.theme import INK, RUST, SLATE, SPREAD_COLOURS, class_colours
+
+_HEAD = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+_TARGET_CLASSES = (5, 10, 20, 50)
+
+
+def score_style(thresholds: Mapping[float, float]) -> str:
+    """Style ``prospectivity.tif``: band 1 in classes of equal meaning on every map.
+
+    Parameters
+    ----------
+    thresholds : mapping of float to float
+        Share of the area → lowest score in it, from :func:`gossan.report.area_thresholds`.
+
+    Returns
+    -------
+    str
+        A QGIS 3 style: single-band pseudocolour, discrete, the top 1 %, 1–2 %, … of the area in
+        the colours of the report. Missing cells are transparent.
+
+    Raises
+    ------
+    ValueError
+        If a larger share has a higher threshold than a smaller one.
+
+    Examples
+    --------
+    >>> style = score_style({0.05: 0.75, 0.2: 0.5})
+    >>> for line in style.splitlines():
+    ...     if line.startswith("<item"):
+    ...         print(line)
+    <item label="rest of the area" value="0.4999999701976776" color="#faf3e6" alpha="255"/>
+    <item label="top 5–20 %" value="0.7499999403953552" color="#df7a42" alpha="255"/>
+    <item label="top 5 %" value="inf" color="#481d17" alpha="255"/>
+    """
+    areas = sorted(thresholds, reverse=True)
+    scores = [thresholds[area] for area in areas]
+    if any(np.diff(scores) < 0):
+        raise ValueError(f"The thresholds {dict(thresholds)} do not fall as the area grows.")
+    # QGIS draws a value equal to a bound in the class below it; a cell at the threshold belongs
+    # above it, so each bound is the largest float32 under its threshold.
+    bounds = [float(np.nextafter(np.float32(score), np.float32(-np.inf))) for score in scores]
+    labels = _class_labels(areas)
+    items = "".join(
+        f"<item label={quoteattr(label)} value={quoteattr(_number(bound))} "
+        f'color="{colour}" alpha="255"/>\n'
+        for label, bound, colour in zip(
+            labels, [*bounds, np.inf], class_colours(len(labels)), strict=True
+        )
+    )
+    low, high = _number(min([0.0, *scores])), _number(max([1.0, *scores]))
+    return _raster_style(
+        f'<rasterrenderer type="singlebandpseudocolor" band="1" opacity="1" alphaBand="-1" '
+        f'nodataColor="" classificationMin="{low}" classificationMax="{high}">\n'
+        f"{_UNSTRETCHED}<rastershader>\n"
+        '<colorrampshader colorRampType="DISCRETE" classificationMode="1" clip="0" '
+        f'labelPrecision="6" minimumValue="{low}" maximumValue="{high}">\n'
+        f"{items}</colorrampshader>\n</rastershader>\n</rasterrenderer>\n"
+    )
+
+
+def labels_style() -> str:
+    """Style ``labels.tif``: deposits' footprints and known barren ground; the rest unpainted.
+
+    Examples
+    --------
+    >>> labels_style().count("<paletteEntry")
+    3
+    """
+    entries = [
+        (1, RUST, 255, "deposit footprint"),
+        (0, SLATE, 255, "known barren ground"),
+        (-1, "#ffffff", 0, "unlabelled"),
+    ]
+    palette = "".join(
+        f'<paletteEntry value="{value}" color="{colour}" alpha="{alpha}" label="{label}"/>\n'
+        for value, colour, alpha, label in entries
+    )
+    return _raster_style(
+        '<rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">\n'
+        f"{_UNSTRETCHED}<colorPalette>\n{palette}</colorPalette>\n</rasterrenderer>\n"
+    )
+
+
+def targets_style(n_targets: int) -> str:
+    """Style the polygons of ``targets.gpkg``: darker for better ranks, each labelled by its rank.
+
+    Slate, to stand out from the rust of the score beneath.
+
+    Parameters
+    ----------
+    n_targets : int
+        Number of targets, the highest ``rank``.
+
+    Examples
+    --------
+    >>> style = targets_style(25)
+    >>> style.count("<range "), 'fieldName="rank"' in style
+    (4, True)
+    """
+    starts = [1, *(stop + 1 for stop in _TARGET_CLASSES if stop < n_targets)]
+    stops = [*(start - 1 for start in starts[1:]), max(n_targets, 1)]
+    ranges = "".join(
+        f'<range render="true" symbol="{number}" lower="{start}" upper="{stop}" '
+        f'label="{f"targets {start}–{stop}" if start < stop else f"target {start}"}"/>\n'
+        for number, (start, stop) in enumerate(zip(starts, stops, strict=True))
+    )
+    shades = SPREAD_COLOURS(np.linspace(0.85, 0.15, len(_TARGET_CLASSES) + 1))
+    symbols = "".join(
+        _symbol("fill", number, "SimpleFill", {"color": _rgba(shade, 140), **_OUTLINE})
+        for number, shade in enumerate(shades[: len(starts)])
+    )
+    return (
+        f'{_HEAD}<qgis version="3.22" styleCategories="Symbology|Labeling" labelsEnabled="1">\n'
+        '<renderer-v2 type="graduatedSymbol" attr="rank" graduatedMethod="GraduatedColor" '
+        'symbollevels="0" enableorderby="0" forceraster="0">\n'
+        f"<ranges>\n{ranges}</ranges>\n<symbols>\n{symbols}</symbols>\n"
+        f"<rotation/>\n<sizescale/>\n</renderer-v2>\n{_RANK_LABELS}</qgis>\n"
+    )
+
+
+def peaks_style() -> str:
+    """Style the peak points of ``targets.gpkg``: small crosses that leave the labels room.
+
+    Examples
+    --------
+    >>> 'type="singleSymbol"' in peaks_style()
+    True
+    """
+    cross = {"name": "cross", "size": "2.6", "size_unit": "MM", "color": _rgba(INK, 255)}
+    return (
+        f'{_HEAD}<qgis version="3.22" styleCategories="Symbology" labelsEnabled="0">\n'
+        '<renderer-v2 type="singleSymbol" symbollevels="0" enableorderby="0" forceraster="0">\n'
+        f"<symbols>\n{_symbol('marker', 0, 'SimpleMarker', {**_OUTLINE, **cross})}</symbols>\n"
+        "<rotation/>\n<sizescale/>\n</renderer-v2>\n</qgis>\n"
+    )
+
+
+def layer_styles(styles: Mapping[str, str], *, geometry_column: str = "geom") -> pd.DataFrame:
+    """Arrange styles as the ``layer_styles`` table that makes a GeoPackage carry its own.
+
+    QGIS prefers this table to a .qml beside the file, and needs it as soon as the file holds
+    layers of different geometry: the one .qml would dress them all.
+
+    Parameters
+    ----------
+    styles : mapping of str to str
+        Layer name → QML text.
+    geometry_column : str, default "geom"
+        Name of the layers' geometry column in the file.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a layer, with the columns QGIS expects, to be written as a table without geometry.
+
+    Examples
+    --------
+    >>> layer_styles({"targets": targets_style(3)})["f_table_name"].tolist()
+    ['targets']
+    """
+    return pd.DataFrame(
+        [
+            {
+                "f_table_catalog": "",
+                "f_table_schema": "",
+                "f_table_name": layer,
+                "f_geometry_column": geometry_column,
+                "styleName": layer,
+                "styleQML": style,
+                "styleSLD": "",
+                "useAsDefault": True,
+                "description": "written by gossan",
+                "owner": "",
+                "ui": "",
+                # A fixed time: the same run writes the same bytes.
+                "update_time": "2000-01-01T00:00:00Z",
+            }
+            for layer, style in styles.items()
+        ]
+    )
+
+
+def _class_labels(areas: Sequence[float]) -> list[str]:
+    """Legend texts of the classes between falling area shares, from the rest to the best."""
+    if not areas:
+        return ["whole area"]
+    percent = [f"{100 * area:g}" for area in areas]
+    between = [f"top {inner}–{outer} %" for outer, inner in pairwise(percent)]
+    return ["rest of the area", *between, f"top {percent[-1]} %"]
+
+
+def _number(value: float) -> str:
+    return "inf" if np.isinf(value) else repr(float(value))
+
+
+def _raster_style(renderer: str) -> str:
+    return (
+        f'{_HEAD}<qgis version="3.22" styleCategories="Symbology">\n<pipe>\n'
+        '<provider><resampling enabled="false" maxOversampling="2" '
+        'zoomedInResamplingMethod="nearestNeighbour" zoomedOutResamplingMethod="nearestNeighbour"/>'
+        f"</provider>\n{renderer}"
+        '<brightnesscontrast brightness="0" contrast="0" gamma="1"/>\n'
+        '<huesaturation saturation="0" grayscaleMode="0" colorizeOn="0"/>\n'
+        '<rasterresampler maxOversampling="2"/>\n'
+        "</pipe>\n<blendMode>0</blendMode>\n</qgis>\n"
+    )
+
+
+def _symbol(kind: str, number: int, layer_class: str, options: Mapping[str, str]) -> str:
+    # QGIS 3.20 and later reads Option, what came before reads prop.
+    new = "".join(
+        f'<Option type="QString" name="{key}" value="{value}"/>' for key, value in options.items()
+    )
+    old = "".join(f'<prop k="{key}" v="{value}"/>' for key, value in options.items())
+    return (
+        f'<symbol type="{kind}" name="{number}" alpha="1" clip_to_extent="1" force_rhr="0">'
+        f'<layer class="{layer_class}" enabled="1" locked="0" pass="0">'
+        f'<Option type="Map">{new}</Option>{old}</layer></symbol>\n'
+    )
+
+
+def _rgba(colour: Any, alpha: int) -> str:
+    return ",".join(str(round(255 * part)) for part in to_rgb(colour)) + f",{alpha}"
+
+
+_OUTLINE = {
+    "style": "solid",
+    "joinstyle": "miter",
+    "outline_color": _rgba(INK, 255),
+    "outline_style": "solid",
+    "outline_width": "0.3",
+    "outline_width_unit": "MM",
+}
+_UNSTRETCHED = (
+    "<rasterTransparency/>\n<minMaxOrigin><limits>None</limits><extent>WholeRaster</extent>"
+    "<statAccuracy>Exact</statAccuracy></minMaxOrigin>\n"
+)
+_RANK_LABELS = (
+    '<labeling type="simple">\n<settings calloutType="simple">\n'
+    '<text-style fieldName="rank" isExpression="0" fontSize="9" fontSizeUnit="Point" '
+    'fontWeight="75" namedStyle="Bold" textColor="43,38,34,255" textOpacity="1">'
+    '<text-buffer bufferDraw="1" bufferSize="0.8" bufferSizeUnits="MM" '
+    'bufferColor="255,255,255,255" bufferOpacity="0.9" bufferNoFill="0"/></text-style>\n'
+    '<placement placement="1" centroidInside="1" centroidWhole="1" priority="5" '
+    'layerType="PolygonGeometry"/>\n'
+    '<rendering drawLabels="1" obstacle="0" displayAll="0" scaleVisibility="0"/>\n'
+    "</settings>\n</labeling>\n"
+)

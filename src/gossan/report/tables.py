@@ -1,0 +1,278 @@
+"""Tables of the report: columns in the reader's words, cells as text with bars where they help."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import geopandas as gpd
+import pandas as pd
+
+from gossan.report.maps import OUTCOMES, outcomes
+from gossan.report.words import count, percent, percent_range
+
+Kind = Literal["text", "name", "list", "number", "share", "distance", "whole"]
+
+
+class Cell(NamedTuple):
+    """One cell: its text, and the length of its bar as a share of the column, if it has one."""
+
+    text: str
+    bar: float | None = None
+
+
+class Column(NamedTuple):
+    """A column's heading and what it holds."""
+
+    title: str
+    kind: Kind = "text"
+    bar: bool = False
+    digits: int | None = None
+    """Decimals of a number; three significant digits if not said."""
+
+
+class Table(NamedTuple):
+    """Headings and rows, ready to be laid out."""
+
+    columns: list[Column]
+    rows: list[list[Cell]]
+
+
+_LAYER_COLUMNS = {
+    "layer": Column("layer", "name"),
+    "source": Column("source", "name"),
+    "kind": Column("kind"),
+    "unit": Column("unit"),
+    "coverage": Column("coverage", "share"),
+    "resolution": Column("native resolution", "distance"),
+    "resolution_ratio": Column("resolution / cell", "number"),
+    "cluster": Column("redundancy cluster", "whole"),
+    "redundancy_cluster": Column("redundancy cluster", "whole"),
+    "nugget": Column("noise (nugget share)", "share"),
+    "nugget_share": Column("noise (nugget share)", "share"),
+    "auc": Column("AUC, alone", "number", bar=True, digits=2),
+    "z": Column("Z", "number", digits=1),
+}
+_TARGET_COLUMNS = {
+    "rank": Column("rank", "whole"),
+    "letter": Column("group"),
+    "score": Column("score", "number", bar=True, digits=3),
+    "spread": Column("spread", "number", digits=3),
+    "area_km2": Column("area, km²", "number"),
+    "nearest_deposit": Column("nearest known deposit", "name"),
+    "distance_m": Column("at a distance of", "distance"),
+    "drivers": Column("what lifts it", "list"),
+}
+
+
+def frame_table(frame: pd.DataFrame, known: Mapping[str, Column], *, only: bool = False) -> Table:
+    """Lay out a frame: known columns first and in their words, then the others unless ``only``.
+
+    Examples
+    --------
+    >>> table = frame_table(pd.DataFrame({"auc": [0.75]}), {"auc": Column("AUC", "number")})
+    >>> table.rows[0][0].text
+    '0.75'
+    """
+    names = [name for name in known if name in frame.columns]
+    if not only:
+        names += [name for name in frame.columns if name not in known]
+    columns = [known.get(name) or _guess(name, frame[name]) for name in names]
+    cells = [
+        _cells(frame[name].tolist(), column) for name, column in zip(names, columns, strict=True)
+    ]
+    return Table(columns, [list(row) for row in zip(*cells, strict=True)])
+
+
+def layer_table(scores: pd.DataFrame) -> Table:
+    """Lay out the layer scores of ``gossan check``."""
+    return frame_table(_with_layer(scores), _LAYER_COLUMNS)
+
+
+def target_table(targets: gpd.GeoDataFrame, letters: Sequence[str], *, limit: int) -> Table:
+    """Lay out the first ``limit`` targets, each with the letter of its group."""
+    frame = pd.DataFrame(targets.drop(columns=targets.geometry.name)).head(limit)
+    if letters:
+        frame["letter"] = list(letters)[:limit]
+    if "drivers" in frame:
+        frame["drivers"] = ["; ".join(driver_texts(drivers)) for drivers in frame["drivers"]]
+    return frame_table(frame, _TARGET_COLUMNS, only=True)
+
+
+def importance_table(importance: pd.DataFrame, *, limit: int) -> Table:
+    """Lay out the most important layers as bars."""
+    frame = _with_layer(importance).sort_values("importance", ascending=False, kind="stable")
+    columns = {
+        "layer": Column("layer", "name"),
+        "importance": Column("importance", "number", bar=True, digits=3),
+        "spread": Column("± over cells", "number", digits=3),
+    }
+    return frame_table(frame.head(limit), columns, only=True)
+
+
+def capture_table(evaluation: Mapping[str, Any]) -> Table:
+    """Lay out capture at each headline area beside its interval, chance and lift."""
+    held_out, n_deposits = evaluation["held_out"], int(evaluation["n_deposits"])
+    intervals = held_out.get("ci95", {}).get("capture", {})
+    rows = []
+    for key, captured in held_out["capture"].items():
+        area = float(key)
+        rows.append(
+            [
+                Cell(f"top {100 * area:g} %"),
+                Cell(f"{count(captured * n_deposits)} of {n_deposits}"),
+                Cell(percent(captured), captured),
+                Cell(percent_range(intervals[key]) if key in intervals else "–"),
+                Cell(count(area * n_deposits)),
+                Cell(f"× {captured / area:.2g}"),
+            ]
+        )
+    columns = [
+        Column("of the area"),
+        Column("held-out deposits", "number"),
+        Column("capture", "number", bar=True),
+        Column("95 % interval", "number"),
+        Column("by chance", "number"),
+        Column("lift", "number"),
+    ]
+    return Table(columns, rows)
+
+
+def deposit_table(deposits: gpd.GeoDataFrame) -> Table:
+    """Lay out what became of each deposit when held out, the missed first."""
+    kinds = outcomes(deposits["rank"])
+    frame = pd.DataFrame(
+        {
+            "name": deposits["name"].astype(str),
+            "fold": _fold_numbers(deposits),
+            "rank": deposits["rank"].astype(float),
+            "outcome": [OUTCOMES[kind] for kind in kinds],
+        }
+    ).sort_values("rank", kind="stable")
+    columns = {
+        "name": Column("deposit", "name"),
+        "fold": Column("fold", "whole"),
+        "rank": Column("background below it", "share", bar=True),
+        "outcome": Column("outcome"),
+    }
+    return frame_table(frame, columns)
+
+
+def truth_table(truth: pd.DataFrame) -> Table:
+    """Lay out how many undiscovered deposits the best shares of the area hold."""
+    truth = truth if "area" in truth.columns else truth.rename_axis("area").reset_index()
+    pairs = zip(truth["undiscovered"], truth["n_undiscovered"], strict=True)
+    frame = pd.DataFrame(
+        {
+            "area": [f"top {100 * area:g} %" for area in truth["area"]],
+            "found": [f"{found} of {total}" for found, total in pairs],
+            "share": truth["undiscovered"] / truth["n_undiscovered"],
+            "expected": truth["expected"],
+            "lift": [f"× {number(lift)}" for lift in truth["lift"]],
+            "p_chance": truth["p_chance"],
+        }
+    )
+    columns = {
+        "area": Column("of the area"),
+        "found": Column("undiscovered deposits", "number"),
+        "share": Column("share", "share", bar=True),
+        "expected": Column("by chance", "number", digits=1),
+        "lift": Column("lift", "number"),
+        "p_chance": Column("p of chance doing as well", "number"),
+    }
+    return frame_table(frame, columns)
+
+
+def driver_texts(drivers: Any) -> list[str]:
+    """Split what drives a target into one text a driver.
+
+    Examples
+    --------
+    >>> driver_texts("Sn (+0.2); Li (+0.1)"), driver_texts([("Sn", 0.21), ("Li", -0.1)])
+    (['Sn (+0.2)', 'Li (+0.1)'], ['Sn (+0.21)', 'Li (−0.1)'])
+    """
+    if isinstance(drivers, str):
+        return [part.strip() for part in drivers.split(";") if part.strip()]
+    if drivers is None or isinstance(drivers, float):
+        return []
+    return [f"{layer} ({contribution:+.2g})".replace("-", "−") for layer, contribution in drivers]
+
+
+def number(value: Any, digits: int | None = None) -> str:
+    """Write a number to three significant digits, or so many decimals, with a true minus.
+
+    Examples
+    --------
+    >>> number(0.123456), number(-1234567.0), number(0.5, digits=2), number(float("nan"))
+    ('0.123', '−1,234,567', '0.50', '–')
+    """
+    if isinstance(value, str):
+        return value
+    if value is None or not math.isfinite(value):
+        return "–"
+    if digits is None:
+        text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    else:
+        text = f"{value:,.{digits}f}"
+    return text.replace("-", "−")
+
+
+def distance(metres: float) -> str:
+    """Write a distance in m or km.
+
+    Examples
+    --------
+    >>> distance(850.0), distance(12345.0)
+    ('850 m', '12.3 km')
+    """
+    if metres is None or not math.isfinite(metres):
+        return "–"
+    return f"{metres / 1000:.3g} km" if metres >= 1000 else f"{metres:.3g} m"
+
+
+def _cells(values: list[Any], column: Column) -> list[Cell]:
+    texts = [_text(value, column) for value in values]
+    if not column.bar:
+        return [Cell(text) for text in texts]
+    known = [float(value) for value in values if value is not None and math.isfinite(value)]
+    longest = 1.0 if column.kind == "share" else max([*known, 0.0]) or 1.0
+    return [
+        Cell(text, max(0.0, float(value)) / longest if text != "–" else None)
+        for text, value in zip(texts, values, strict=True)
+    ]
+
+
+def _text(value: Any, column: Column) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    match column.kind:
+        case "whole":
+            return f"{int(value)}"
+        case "share":
+            return percent(float(value))
+        case "distance":
+            return distance(float(value))
+        case "number":
+            return number(value, column.digits)
+        case _:
+            return str(value)
+
+
+def _guess(name: str, values: pd.Series) -> Column:
+    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    return Column(str(name).replace("_", " "), "number" if numeric else "name")
+
+
+def _with_layer(frame: pd.DataFrame) -> pd.DataFrame:
+    """Bring the layer's name from the index to a column."""
+    return frame if "layer" in frame.columns else frame.rename_axis("layer").reset_index()
+
+
+def _fold_numbers(deposits: gpd.GeoDataFrame) -> list[Any]:
+    """Folds counted from 1, as on the strip of ranks."""
+    known = sorted(deposits["fold"].dropna().unique())
+    return [
+        known.index(fold) + 1 if fold in known and not math.isnan(rank) else None
+        for fold, rank in zip(deposits["fold"], deposits["rank"], strict=True)
+    ]
