@@ -29,6 +29,7 @@ _HOME = {
     "predict_map": "predict",
     "cross_validate": "validate",
     "find_targets": "targets",
+    "read_deposits": "pipeline",
     "run_study": "pipeline",
 }
 _ROOMS = (

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from gossan import evaluate, io
+from gossan import io
+from gossan.datasets import truth_table
 from gossan.draws import DrawEnsemble
 from gossan.evidence import build_evidence, study_grid
 from gossan.exceptions import StudyError
@@ -27,7 +28,14 @@ from gossan.labels import label_cells, make_sampler
 from gossan.methods import METHODS, make_model
 from gossan.predict import predict_map
 from gossan.quality import StudyCheck, check_evidence
-from gossan.report import ReportInputs, render_report, write_styles
+from gossan.report import (
+    ReportInputs,
+    area_thresholds,
+    labels_style,
+    render_report,
+    score_style,
+    targets_style,
+)
 from gossan.splits import make_splitter
 from gossan.study import Study
 from gossan.targets import describe_drivers, find_targets
@@ -97,7 +105,11 @@ def run_folder(study: Study, output: Path | None = None) -> Path:
 
 
 def run_study(
-    study: Study, *, output: Path | None = None, progress: Progress | None = None
+    study: Study,
+    *,
+    output: Path | None = None,
+    truth: gpd.GeoDataFrame | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Run a study: evidence → negatives → model → held-out evaluation → map, targets, report.
 
@@ -110,6 +122,8 @@ def run_study(
         From :func:`gossan.study.read_study`.
     output : path, optional
         The run folder; default ``runs/<name>`` beside the study file.
+    truth : geopandas.GeoDataFrame, optional
+        Of a synthetic district: all its deposits, with a column ``known``. Only the report sees it.
     progress : callable, optional
         Told (stage, steps done, steps in all).
 
@@ -131,14 +145,14 @@ def run_study(
         run = RunFolder(path, progress or (lambda *_: None))
         keys = stage_keys(study)
         evidence = _evidence(study, run, keys["evidence"])
-        deposits = _deposits(study)
+        deposits = read_deposits(study)
         labels = _labels(study, run, keys["labels"], evidence, deposits)
         check = _check(study, run, keys["check"], evidence, labels, deposits)
         evaluation = _evaluation(study, run, keys["evaluation"], evidence, labels)
         model = _model(study, run, keys["model"], evidence, labels)
         score = _map(run, keys["map"], model, evidence)
         _targets(study, run, keys["targets"], model, evidence, labels, score, deposits)
-        _report(study, run, keys, evidence, labels, deposits, check, evaluation, score)
+        _report(study, run, evidence, deposits, check, evaluation, score, truth)
         _manifest(study, run, keys)
     return path
 
@@ -176,6 +190,12 @@ def stage_keys(study: Study) -> dict[str, str]:
     }
 
 
+def read_deposits(study: Study) -> gpd.GeoDataFrame:
+    """The known deposits of a study, as points in its CRS with a column ``name``."""
+    (path,) = study.resolve(study.deposits.file)
+    return io.read_deposits(study.deposits, path, study_grid(study).crs)
+
+
 def study_model(study: Study) -> tuple[Any, Any, int]:
     """The unfitted estimator, the sampler and the number of draws that a study asks for."""
     method = METHODS.get(study.method.name)
@@ -202,11 +222,11 @@ def _claim(path: Path, study: Study) -> None:
             f"{path} holds the run of another study, {record.get('name')!r}. "
             "Choose another folder with --output, or remove it."
         )
-    if record is None and path.is_dir() and any(path.iterdir()):
-        if not (path / ".stages").is_dir():
-            raise StudyError(
-                f"{path} is not empty and is no run of gossan. Choose another folder with --output."
-            )
+    foreign = path.is_dir() and any(path.iterdir()) and not (path / ".stages").is_dir()
+    if foreign:
+        raise StudyError(
+            f"{path} is not empty and is no run of gossan. Choose another folder with --output."
+        )
     io.write_json(marker, {"name": study.name})
 
 
@@ -216,11 +236,6 @@ def _evidence(study: Study, run: RunFolder, key: str) -> xr.DataArray:
         with run.making("evidence", key):
             build_evidence(study, store=store, progress=run.steps("evidence"))
     return io.open_evidence(store)
-
-
-def _deposits(study: Study) -> gpd.GeoDataFrame:
-    (path,) = study.resolve(study.deposits.file)
-    return io.read_deposits(study.deposits, path, study_grid(study).crs)
 
 
 def _labels(
@@ -266,7 +281,7 @@ def _evaluation(
             model,
             evidence,
             labels,
-            splitter=_splitter(study),
+            splitter=study_splitter(study),
             negatives=sampler,
             n_draws=n_draws,
             background_folds=settings.background_folds,
@@ -284,7 +299,7 @@ def _evaluation(
             "n_deposits": len(validation.deposits),
             "n_cells": validation.n_cells,
             "folds": len(validation.fold_results),
-            "splitter": repr(_splitter(study)),
+            "splitter": repr(study_splitter(study)),
             "background_folds": settings.background_folds,
             "held_out": validation.held_out,
             "rank_stability": stability,
@@ -300,7 +315,8 @@ def _evaluation(
     return io.read_json(file)
 
 
-def _splitter(study: Study) -> Any:
+def study_splitter(study: Study) -> Any:
+    """The splitter that a study asks for."""
     settings = study.validation
     parameters: dict[str, Any] = {"dead_zone": settings.dead_zone}
     if settings.splitter != "leave-one-deposit-out":
@@ -412,46 +428,92 @@ def _percentiles(values: np.ndarray, sample: np.ndarray) -> np.ndarray:
 def _report(
     study: Study,
     run: RunFolder,
-    keys: dict[str, str],
     evidence: xr.DataArray,
-    labels: xr.DataArray,
     deposits: gpd.GeoDataFrame,
     check: StudyCheck,
     evaluation: dict[str, Any],
     score: xr.DataArray,
+    truth: gpd.GeoDataFrame | None,
 ) -> None:
     """Render the report and the QGIS styles; cheap, so always made anew."""
     start = time.perf_counter()
     run.progress("report", 0, 1)
-    inputs = report_inputs(study, run.path, deposits, check, evaluation, score)
+    inputs = report_inputs(study, run.path, evidence, deposits, check, evaluation, score, truth)
     io.write_text(run.path / "report.html", render_report(inputs))
-    for file, style in write_styles(score).items():
-        io.write_text(run.path / file, style)
+    thresholds = area_thresholds(score.to_numpy())
+    io.write_text(run.path / "prospectivity.qml", score_style(thresholds))
+    io.write_text(run.path / "labels.qml", labels_style())
+    io.write_text(run.path / "targets.qml", targets_style(study.targets.count))
     run.timings["report"] = round(time.perf_counter() - start, 3)
     run.progress("report", 1, 1)
 
 
+def report_inputs(
+    study: Study,
+    path: Path,
+    evidence: xr.DataArray,
+    deposits: gpd.GeoDataFrame,
+    check: StudyCheck,
+    evaluation: dict[str, Any],
+    score: xr.DataArray,
+    truth: gpd.GeoDataFrame | None = None,
+) -> ReportInputs:
+    """Gather what a finished run's report shows."""
+    ranked = pd.DataFrame(evaluation["deposits"]).set_index("deposit")
+    history = json.loads(evidence.attrs.get("history", "[]"))
+    hidden = None if truth is None else truth[~truth["known"]]
+    return ReportInputs(
+        study_name=study.name,
+        method_title=METHODS[study.method.name].title,
+        score=score,
+        spread=score["spread"],
+        deposits=deposits.assign(rank=ranked["rank"], fold=ranked["fold"]),
+        evaluation=evaluation,
+        targets=io.read_targets(path / "targets.gpkg"),
+        layer_scores=check.layer_scores,
+        findings=check.findings,
+        importance=pd.DataFrame(io.read_json(path / ".stages" / "importance.json")),
+        settings=study.model_dump(mode="json", exclude_none=True),
+        provenance={
+            "seed": study.seed,
+            "versions": _versions(),
+            "inputs (SHA-256)": _input_digests(study),
+        },
+        history=[f"{entry['source']}: {entry['message']}" for entry in history],
+        truth=None if truth is None else truth_table(score, truth).reset_index(),
+        hidden=hidden,
+    )
+
+
 def _manifest(study: Study, run: RunFolder, keys: dict[str, str]) -> None:
-    packages = ["gossan", "numpy", "scipy", "scikit-learn", "xarray", "zarr", "rasterio", "dask"]
     io.write_json(
         run.path / "manifest.json",
         {
             "study": study.name,
             "seed": study.seed,
             "settings": study.model_dump(mode="json"),
-            "inputs": {
-                str(
-                    file.relative_to(study.folder) if file.is_relative_to(study.folder) else file
-                ): io.file_digest(file)
-                for file in sorted(set(study.files()))
-            },
+            "inputs": _input_digests(study),
             "stages": keys,
             "timings_s": run.timings,
             "reused": run.reused,
-            "python": platform.python_version(),
-            "versions": {package: version(package) for package in packages},
+            "versions": _versions(),
         },
     )
+
+
+def _versions() -> dict[str, str]:
+    packages = ["gossan", "numpy", "scipy", "scikit-learn", "xarray", "zarr", "rasterio", "dask"]
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def _input_digests(study: Study) -> dict[str, str]:
+    """SHA-256 of every input file, by its path relative to the study's folder."""
+    return {
+        str(
+            file.relative_to(study.folder) if file.is_relative_to(study.folder) else file
+        ): io.file_digest(file)
+        for file in sorted(set(study.files()))
+    }
 
 
 def _hash(*parts: Any) -> str:

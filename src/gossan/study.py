@@ -315,6 +315,11 @@ class Study(_Table):
         """The folder that file names are relative to."""
         return self._folder
 
+    def with_method(self, name: str, **parameters: Any) -> Study:
+        """The same study with another method and that method's default negatives."""
+        method = self.method.model_copy(update={"name": name, "parameters": parameters})
+        return self.model_copy(update={"method": method, "negatives": Negatives()})
+
     def resolve(self, file: str) -> list[Path]:
         """Absolute paths of a file name of the study; several where it has a wildcard.
 

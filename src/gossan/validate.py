@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from gossan.draws import DrawEnsemble, Sampler, score_and_spread
-from gossan.evaluate import held_out_summary, percentile_ranks, rank_stability
+from gossan.evaluate import held_out_summary, rank_bounds, rank_stability
 from gossan.evidence import CellFeatures, valid_cells
 from gossan.grid import Grid
 
@@ -55,7 +55,7 @@ class CrossValidation:
     ----------
     ranks : array of shape (n_deposits,)
         For each deposit, the share of the background that scores below it in the maps of the
-        fold that did not see it. Order of ``deposits``.
+        fold that did not see it, ties counting half. Order of ``deposits``.
     folds : array of shape (n_deposits,)
         The fold that held the deposit out.
     deposits : array of shape (n_deposits,)
@@ -237,7 +237,7 @@ def _run_fold(
     parts: IntArray,
 ) -> dict[str, Any]:
     """Fit one model a background part, rank the held-out deposits; all plain JSON values."""
-    ranks, scores, quantiles, n_training = [], [], [], []
+    bounds, scores, quantiles, n_training = [], [], [], []
     for part in range(int(parts.max()) + 1):
         in_part = (parts == part) | (parts == -2 - part)
         shown = train[~in_part[train]]
@@ -246,13 +246,13 @@ def _run_fold(
         )
         background = _score(fitted, cells.features, np.flatnonzero(parts == part))
         at_deposits = _score(fitted, cells.features, centres[held_out])
-        ranks.append(percentile_ranks(at_deposits, background))
+        bounds.append(rank_bounds(at_deposits, background))
         scores.append(at_deposits)
         quantiles.append(np.quantile(background, _QUANTILES))
         n_training.append(fitted.n_training_cells_)
     return {
         "deposits": held_out.tolist(),
-        "ranks": np.mean(ranks, axis=0).tolist(),
+        "rank_bounds": np.mean(bounds, axis=0).tolist(),
         "scores": np.mean(scores, axis=0).tolist(),
         "background_quantiles": np.mean(quantiles, axis=0).tolist(),
         "n_training_cells": n_training,
@@ -264,12 +264,13 @@ def _pool(
     results: list[dict[str, Any]], n_cells: int, n_bootstrap: int, random_state: int
 ) -> CrossValidation:
     deposits = np.concatenate([np.asarray(r["deposits"], dtype=np.int64) for r in results])
-    ranks = np.concatenate([np.asarray(r["ranks"], dtype=float) for r in results])
+    bounds = np.concatenate([np.reshape(r["rank_bounds"], (-1, 2)) for r in results])
     folds = np.concatenate([np.full(len(r["deposits"]), k) for k, r in enumerate(results)])
     order = np.argsort(deposits, kind="stable")
     held_out = held_out_summary(
-        ranks[order], folds[order], n_bootstrap=n_bootstrap, random_state=random_state
+        bounds[order], folds[order], n_bootstrap=n_bootstrap, random_state=random_state
     )
+    ranks = bounds.mean(axis=1)
     return CrossValidation(
         ranks[order], folds[order], deposits[order], dict(held_out), results, n_cells
     )
