@@ -31,7 +31,8 @@ def raster_layers(settings: Raster, paths: Sequence[Path], grid: Grid) -> Source
     Values are brought to the template grid by area mean where the raster is finer than the
     cells, bilinearly where it is coarser, and taken as they are where the cells are the same
     (``resampling = "auto"``). A class's layer is the share of the cell that it covers where the
-    raster is finer, else 1 or 0 after the native cell at the centre.
+    raster is finer, else 1 or 0 after the native cell at the centre. Between two CRS, places are
+    good to an eighth of a native cell (GDAL's own tolerance), as a rule to a hundredth.
 
     Parameters
     ----------
@@ -221,6 +222,8 @@ class _Warp:
         if self.resampling is None:
             return _shifted(cells, source, window)
         result = np.full(window.shape, np.nan, dtype=np.float32)
+        # GDAL would widen its kernels by a ratio that it guesses from each window: interpolate.
+        kernel = {} if self.resampling == Resampling.average else {"XSCALE": 1, "YSCALE": 1}
         rasterio.warp.reproject(
             np.ascontiguousarray(cells, dtype=np.float32),
             result,
@@ -231,7 +234,7 @@ class _Warp:
             dst_crs=window.crs.to_wkt(),
             dst_nodata=np.nan,
             resampling=self.resampling,
-            tolerance=0.01,
+            **kernel,
             num_threads=os.cpu_count() or 1,
         )
         return result

@@ -25,7 +25,8 @@ class SourceLayers:
         What they are.
     fill : callable
         From a window of the template grid to float32 values (layer, y, x), NaN where missing.
-        Windows may be asked for in any order; the values of a cell do not depend on the window.
+        Windows may be asked for in any order; the values of a cell do not depend on the window
+        (between two CRS, to a hundredth of a native cell).
     history : list of str
         What happened on the way that the user should know, for the report.
     """

@@ -206,7 +206,9 @@ def _plain(content: Any) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of an exception's message, as a sentence."""
+    """The first line of the innermost exception's message, as a sentence."""
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
     text = str(error).strip().splitlines()
     line = text[0].strip() if text else type(error).__name__
     return line if line.endswith((".", "!", "?")) else f"{line}."

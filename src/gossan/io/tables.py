@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import warnings
@@ -14,6 +15,7 @@ import pandas as pd
 import pyogrio
 import pyproj
 import shapely
+from pyarrow import parquet
 
 from gossan.exceptions import LabelError, SurveyDataError, SurveyDataWarning
 from gossan.io.files import reading
@@ -263,10 +265,10 @@ def to_study_crs(places: gpd.GeoDataFrame, crs: object | None, path: Path) -> gp
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    import pyarrow.parquet
-
-    metadata = pyarrow.parquet.read_schema(path).metadata or {}
-    return gpd.read_parquet(path) if b"geo" in metadata else pd.read_parquet(path)
+    schema = parquet.read_schema(path)
+    # A table exported from a GeoDataFrame may keep the mark of geometries that it lost.
+    geometry = json.loads((schema.metadata or {}).get(b"geo", b"{}")).get("primary_column")
+    return gpd.read_parquet(path) if geometry in schema.names else pd.read_parquet(path)
 
 
 def _read_vector_file(path: Path, layer: str | None) -> gpd.GeoDataFrame:
