@@ -54,7 +54,8 @@ def area_thresholds(
     share = 1.0 - (np.cumsum(counts) - counts / 2.0) / counts.sum()  # falls as the level rises
     thresholds = {}
     for area in sorted(areas):
-        first = int(np.searchsorted(-share, -area))  # the first level with share <= area
+        # The first level with share <= area; rounding must not push a level out of its class.
+        first = int(np.searchsorted(-share, -area - 1e-12))
         if first < len(levels):
             thresholds[float(area)] = float(levels[first])
     return thresholds

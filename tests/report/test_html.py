@@ -1,0 +1,206 @@
+"""The page: self-contained, escaped, complete, and the same every time."""
+
+import dataclasses
+from html.parser import HTMLParser
+
+import geopandas as gpd
+import numpy as np
+import pytest
+
+from gossan.report import ReportInputs, render_report
+
+_VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class _Page(HTMLParser):
+    """Tags, attributes and text of a page; fails on a tag closed out of turn."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.rows, self.words = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append((self._tables(), 0))
+        if tag in ("td", "th"):
+            self.rows[-1] = (self.rows[-1][0], self.rows[-1][1] + 1)
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    def _tables(self):
+        return sum(tag == "table" for tag, _ in self.tags)
+
+    def values(self, attribute):
+        return [attrs[attribute] for _, attrs in self.tags if attribute in attrs]
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).replace("\u00a0", " ").split())
+
+
+@pytest.fixture(scope="module")
+def html(inputs) -> str:
+    return render_report(inputs)
+
+
+@pytest.fixture(scope="module")
+def page(html) -> _Page:
+    return _Page(html)
+
+
+@pytest.fixture
+def bare(inputs) -> ReportInputs:
+    """No more than the five fields that must be there."""
+    return ReportInputs(
+        inputs.study_name, inputs.method_title, inputs.score, inputs.deposits, inputs.evaluation
+    )
+
+
+def test_the_page_asks_nothing_of_the_network(html, page):
+    """Every picture is inlined, every link stays in the page, and there is no script."""
+    assert all(source.startswith("data:image/") for source in page.values("src"))
+    assert all(target.startswith("#") for target in page.values("href"))
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object"})
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+def test_contents_lead_to_sections(page):
+    """Each entry of the table of contents has its place."""
+    targets = [target[1:] for target in page.values("href")]
+    assert len(targets) == 10
+    assert set(targets) <= set(page.values("id"))
+    assert len(set(page.values("id"))) == len(page.values("id"))
+
+
+def test_pictures_say_in_words_what_they_show(page):
+    """For those who cannot see them."""
+    images = [attrs for tag, attrs in page.tags if tag == "img"]
+    assert {"Prospectivity map with known deposits", "Map of Sn"} <= {i["alt"] for i in images}
+    assert all(attrs["alt"] for attrs in images)
+
+
+def test_every_row_of_a_table_has_its_columns(page):
+    """No table is ragged."""
+    widths = {}
+    for table, width in page.rows:
+        widths.setdefault(table, set()).add(width)
+    assert len(widths) == 6
+    assert all(len(found) == 1 for found in widths.values())
+
+
+def test_names_from_the_survey_cannot_write_into_the_page(html, page):
+    """A deposit called <script> is a deposit with an odd name."""
+    assert "<script" not in html
+    assert "<script>alert('x')</script>" in page.text
+    assert "Nanling <test>" in page.text
+    assert "till, sample <7>" in page.text
+
+
+def test_names_in_any_letters_stand_in_the_text(page):
+    """Arabic names are text, shaped by the browser, and kept from turning their row around."""
+    assert "جبل الحصير" in page.text
+    assert any(tag == "bdi" for tag, _ in page.tags)
+
+
+def test_the_page_opens_with_the_headline_and_its_verdict(page, inputs):
+    """First what was found, by count, then what that is worth."""
+    captured = inputs.evaluation["held_out"]["capture"]["0.05"]
+    found = f"holds {round(captured * 22)} of 22 held-out deposits"
+    assert found in page.text
+    assert page.text.index(found) < page.text.index("The map finds deposits it was not shown")
+
+
+def test_what_is_wrong_comes_worst_first(page):
+    """Errors, then warnings, then notes, each with its place and remedy."""
+    text = page.text
+    assert text.index("No CRS.") < text.index("The same name as") < text.index("below detection.")
+    assert "→ Keep one of the two." in text
+
+
+def test_settings_hashes_and_history_are_on_record(page):
+    """Enough to make it again."""
+    for word in ("DepositClusterFolds(n_splits=6)", "EPSG:32650", "2.4.6", "9169d57b" * 8):
+        assert word in page.text
+    assert "Dropped Be: below detection in 52 % of samples." in page.text
+
+
+def test_targets_are_listed_with_what_lifts_them_and_grouped(page):
+    """Rank, neighbour, drivers, and the groups by letter."""
+    assert "Sn (+0.21, 98th percentile)" in page.text
+    assert "A Sn : targets 1, 3, 6, 10" in page.text
+
+
+def test_the_same_inputs_give_the_same_bytes(html, inputs):
+    """So that a resumed run leaves the very report of an uninterrupted one."""
+    assert render_report(inputs) == html
+
+
+def test_the_page_is_light_enough_to_send(html):
+    """A report goes round by mail."""
+    assert len(html.encode()) < 4e6
+
+
+def test_a_bare_report_has_no_empty_sections(bare):
+    """What was not given is not mentioned."""
+    page = _Page(render_report(bare))
+    assert {"map", "held-out", "findings", "made"} <= set(page.values("id"))
+    assert {"targets", "importance", "truth", "layers"}.isdisjoint(page.values("id"))
+    assert "The checks found nothing to complain of." in page.text
+
+
+def test_few_deposits_are_said_to_prove_nothing(bare):
+    """Five held-out deposits make a map, not a claim."""
+    evaluation = {"n_deposits": 5, "held_out": bare.evaluation["held_out"]}
+    few = dataclasses.replace(bare, deposits=bare.deposits.head(5), evaluation=evaluation)
+    assert "Your data cannot say how good this map is" in _Page(render_report(few)).text
+
+
+def test_deposits_never_held_out_leave_the_charts_out(bare):
+    """A report can be made of a map without an evaluation by deposit."""
+    untested = bare.deposits.assign(rank=np.nan, fold=np.nan)
+    text = _Page(render_report(dataclasses.replace(bare, deposits=untested))).text
+    assert "known, not held out" in text
+    assert "Prediction rate:" not in text
+
+
+def test_odd_inputs_still_make_a_report(inputs):
+    """A constant map, a spread of nothing, no target, one target without spread, no group."""
+    nothing = inputs.score.copy(data=np.full(inputs.score.shape, np.nan, np.float32))
+    constant = inputs.score.copy(data=np.full(inputs.score.shape, 0.5, np.float32))
+    none: gpd.GeoDataFrame = inputs.targets.head(0)
+    one = inputs.targets.head(1).drop(columns=["group", "spread", "drivers"])
+    for changes in (
+        {"score": constant, "spread": nothing, "targets": none, "evidence": {}},
+        {"targets": one, "layer_scores": None, "importance": inputs.importance.set_index("layer")},
+    ):
+        _Page(render_report(dataclasses.replace(inputs, **changes)))
+
+
+def test_many_targets_and_deposits_are_kept_short(inputs):
+    """Fifty targets are listed, the rest are in the file; long tables start folded."""
+    many = gpd.GeoDataFrame(
+        {name: np.resize(inputs.targets[name], 120) for name in inputs.targets.columns},
+        geometry="geometry",
+        crs=inputs.targets.crs,
+    ).assign(rank=np.arange(1, 121))
+    known = gpd.GeoDataFrame(
+        {name: np.resize(inputs.deposits[name], 90) for name in inputs.deposits.columns},
+        geometry="geometry",
+        crs=inputs.deposits.crs,
+    )
+    page = _Page(render_report(dataclasses.replace(inputs, targets=many, deposits=known)))
+    assert "The first 50 are listed" in page.text
+    details = [attrs for tag, attrs in page.tags if tag == "details"]
+    assert "open" not in details[0]

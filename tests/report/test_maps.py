@@ -1,0 +1,162 @@
+"""Maps: true to scale, honest about what is missing, legible without colour."""
+
+import dataclasses
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+from gossan.grid import Grid
+from gossan.report import maps
+
+
+def _score(shape=(30, 40), cell_size=500.0, crs="EPSG:32650", origin=(500_000, 2_600_000)):
+    bounds = (*origin, origin[0] + shape[1] * cell_size, origin[1] + shape[0] * cell_size)
+    grid = Grid.from_bounds(bounds, cell_size, crs)
+    values = np.random.default_rng(0).random(shape).astype(np.float32)
+    return grid.to_dataarray(values)
+
+
+def _words(figure):
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def _inches(figure, axes):
+    box = axes.get_position()
+    width, height = figure.get_size_inches()
+    return box.width * width, box.height * height
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (20, 120), (150, 30)])
+def test_a_metre_is_as_long_northward_as_eastward(shape):
+    """On paper the frame has the proportions of the ground, wide or tall."""
+    figure = maps.score_map(_score(shape))
+    across, up = _inches(figure, figure.axes[0])
+    assert across / up == pytest.approx(shape[1] / shape[0], rel=1e-6)
+
+
+def test_degrees_are_drawn_true_at_the_middle_of_the_map():
+    """At 60° north a degree of longitude is half a degree of latitude."""
+    score = _score((20, 20), 0.1, "EPSG:4326", origin=(10, 59))
+    figure = maps.score_map(score)
+    across, up = _inches(figure, figure.axes[0])
+    assert across / up == pytest.approx(0.5, rel=1e-6)
+    assert "Longitude (°)" in _words(figure)
+
+
+@pytest.mark.parametrize(
+    ("shape", "cell_size"), [((30, 40), 500.0), ((3, 4), 10.0), ((90, 10), 2e4)]
+)
+def test_the_scale_bar_is_as_long_as_it_says(shape, cell_size):
+    """Its inches on paper, at the map's scale, are the distance written under it."""
+    figure = maps.score_map(_score(shape, cell_size))
+    axes, column = figure.axes[:2]
+    halves = [
+        patch
+        for patch in column.patches
+        if isinstance(patch, Rectangle) and patch.get_height() == pytest.approx(0.06)
+    ]
+    inches = sum(patch.get_width() for patch in halves)
+    label = next(word for word in _words(figure) if word.endswith((" km", " m")))
+    number, unit = label.split()
+    metres = float(number.replace(",", "")) * {"km": 1000, "m": 1}[unit]
+    scale = _inches(figure, axes)[0] / (shape[1] * cell_size)
+    assert inches == pytest.approx(metres * scale, rel=1e-6)
+
+
+def test_a_map_carries_north_coordinates_and_its_crs():
+    """What every map needs, whoever reads it alone."""
+    words = _words(maps.score_map(_score()))
+    assert {"grid north", "EPSG:32650", "Easting (km)", "Northing (km)"} <= set(words)
+
+
+def test_a_small_area_is_labelled_in_metres():
+    """Kilometres would read 0.1, 0.2."""
+    assert "Easting (m)" in _words(maps.score_map(_score((20, 20), 10.0)))
+
+
+def test_missing_ground_is_shown_and_named_only_where_there_is_some():
+    """Hatched, never coloured as if it scored low."""
+    score = _score()
+    assert "no data" not in _words(maps.score_map(score))
+    holed = score.copy()
+    holed[:5, :5] = np.nan
+    figure = maps.score_map(holed)
+    assert "no data" in _words(figure)
+    drawn = figure.axes[0].images[0].get_array()
+    assert np.ma.getmaskarray(drawn)[:5, :5].all()
+    assert np.ma.getmaskarray(drawn).sum() == 25
+
+
+def test_a_large_map_is_thinned_before_it_is_drawn():
+    """1200 pixels a side are plenty; the picture covers the same ground."""
+    score = _score((2500, 1300), 10.0)
+    figure = maps.score_map(score)
+    image = figure.axes[0].images[0]
+    assert max(image.get_array().shape) <= 1200
+    west, south, east, north = Grid.from_dataarray(score).bounds
+    assert figure.axes[0].get_xlim() == (west, east)
+    assert figure.axes[0].get_ylim() == (south, north)
+    left, right, bottom, top = image.get_extent()
+    assert (left, top) == (west, north)
+    assert right - east == pytest.approx(20)  # the last column of pixels holds part of a block
+    assert south - bottom == pytest.approx(20)
+
+
+def test_outcomes_differ_in_shape_not_only_in_colour():
+    """Found, nearly found, missed and untested deposits survive a grey printer."""
+    shapes = {symbol["marker"] for symbol in maps.SYMBOLS.values()}
+    assert len(shapes) == len(maps.OUTCOMES) == 4
+
+
+def test_each_deposit_is_drawn_once_by_its_outcome(inputs):
+    """The legend's counts add up to the deposits."""
+    figure = maps.score_map(inputs.score, inputs.deposits)
+    drawn = sum(len(points.get_offsets()) for points in figure.axes[0].collections)
+    assert drawn == len(inputs.deposits)
+    counts = [
+        int(word[word.rindex("(") + 1 : -1])
+        for word in _words(figure)
+        if word.endswith(")") and word.startswith(("found", "missed", "known"))
+    ]
+    assert sum(counts) == len(inputs.deposits)
+
+
+def test_a_deposit_off_the_map_is_not_drawn_beside_it():
+    """It would lie on the legend."""
+    deposits = gpd.GeoDataFrame({"rank": [0.99]}, geometry=[shapely.Point(0, 0)], crs="EPSG:32650")
+    figure = maps.score_map(_score(), deposits)
+    assert all(len(points.get_offsets()) == 0 for points in figure.axes[0].collections)
+
+
+def test_targets_carry_rank_and_group_and_no_name_of_the_users(inputs):
+    """Names may be in letters that the pictures' font lacks; they belong in the page."""
+    letters = ["A", "B"] * 6
+    figure = maps.targets_map(inputs.score, inputs.targets, inputs.deposits, letters=letters)
+    words = _words(figure)
+    assert {"1A", "2B", "12B", "group A", "group B"} <= set(words)
+    assert not any("جبل" in word or "script" in word for word in words)
+
+
+def test_maps_of_odd_ground_are_still_drawn():
+    """A constant map, a constant spread, a map with nothing on it, a single cell."""
+    constant = _score().copy(data=np.full((30, 40), 0.5, np.float32))
+    empty = _score().copy(data=np.full((30, 40), np.nan, np.float32))
+    for figure in (
+        maps.score_map(constant),
+        maps.spread_map(constant),
+        maps.score_map(empty),
+        maps.score_map(_score((1, 1))),
+        maps.thumbnail(empty),
+        maps.thumbnail(constant),
+    ):
+        figure.canvas.draw()
+
+
+def test_inputs_of_a_report_cannot_be_changed_after_the_fact(inputs):
+    """They are a record of what was shown."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        inputs.study_name = "another"
