@@ -19,6 +19,8 @@ from gossan.interpolate.spacing import as_places
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_BLOCK_SIZE = 256
+
 
 def idw(
     coordinates: npt.ArrayLike,
@@ -88,8 +90,12 @@ def idw(
     survey = _Survey.prepare(coordinates, values)
     rule = _Rule.prepare(power, neighbors, max_distance)
     estimate = np.empty((len(survey.values), *grid.shape), dtype=dtype)
-    for rows, columns, block in _blocks(survey, rule, grid, block_size=256):
-        estimate[:, rows, columns] = block
+
+    def fill(place: tuple[slice, slice]) -> None:
+        estimate[:, *place] = _estimate_block(survey, rule, grid, *place)
+
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        deque(pool.map(fill, grid.blocks(_BLOCK_SIZE)), maxlen=0)
     return estimate
 
 
@@ -206,8 +212,7 @@ def _blocks(
     pending: deque[tuple[slice, slice, Future[FloatArray]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for rows, columns in grid.blocks(block_size):
-            eastings, northings = grid.eastings[columns], grid.northings[rows]
-            estimate = pool.submit(_estimate_block, survey, rule, eastings, northings)
+            estimate = pool.submit(_estimate_block, survey, rule, grid, rows, columns)
             pending.append((rows, columns, estimate))
             if len(pending) == 2 * workers:
                 rows, columns, estimate = pending.popleft()
@@ -218,8 +223,9 @@ def _blocks(
 
 
 def _estimate_block(
-    survey: _Survey, rule: _Rule, eastings: FloatArray, northings: FloatArray
+    survey: _Survey, rule: _Rule, grid: Grid, rows: slice, columns: slice
 ) -> FloatArray:
+    eastings, northings = grid.eastings[columns], grid.northings[rows]
     estimate = np.empty((len(survey.values), len(northings), len(eastings)))
     places = (survey.eastings, survey.northings)
     samples = (survey.values, survey.observed, survey.order, survey.starts)
