@@ -1,0 +1,241 @@
+"""The catalogue: a method's name → its estimator, with sound defaults for few deposits."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from gossan.exceptions import StudyError
+from gossan.models import (
+    BaggingPU,
+    CellClassifier,
+    CellDecisionTree,
+    CellExtraTrees,
+    CellGradientBoosting,
+    CellIsolationForest,
+    CellKNeighbors,
+    CellLogisticRegression,
+    CellRandomForest,
+    CellSVM,
+    LayerScreen,
+    WeightsOfEvidence,
+)
+from gossan.study import suggest
+
+
+@dataclass(frozen=True)
+class Method:
+    """One entry of the catalogue.
+
+    Attributes
+    ----------
+    name : str
+        As a study file gives it.
+    title : str
+        As a report prints it.
+    build : type
+        Estimator class.
+    summary : str
+        What it does, in one sentence.
+    when_to_use : str
+        When to choose it and when not, in three sentences.
+    negatives : str
+        Name of the default sampler in :data:`gossan.labels.SAMPLERS`. A method that learns from
+        unlabelled cells gets the sampled cells as unlabelled.
+    draws : int
+        Default number of models fitted to as many draws of the sampler, and averaged.
+    negatives_parameters : Mapping
+        Settings of the sampler.
+    parameters : Mapping
+        Settings of the estimator where the catalogue's default differs from the class's.
+    """
+
+    name: str
+    title: str
+    build: type[CellClassifier]
+    summary: str
+    when_to_use: str
+    negatives: str = "all-unlabelled"
+    draws: int = 1
+    negatives_parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def missing_values(self) -> str:
+        """How the method copes with missing layers, in one sentence."""
+        return self.build.missing_values
+
+
+DEFAULT_METHOD = "extra-trees"
+
+_ENTRIES = [
+    Method(
+        "weights-of-evidence",
+        "Weights of evidence",
+        WeightsOfEvidence,
+        "Adds up, layer by layer, how much more often deposits lie on one side of a threshold "
+        "than by chance.",
+        "Choose it where every step must be explained: one threshold and two weights a layer, in a "
+        "table that a geologist can check. With weak evidence it often holds up better than "
+        "methods that learn more. It counts correlated layers twice, so read its scores as a "
+        "ranking wherever the conditional-independence test fails.",
+        parameters=MappingProxyType({"cells_per_deposit": 9.0}),
+    ),
+    Method(
+        "logistic-regression",
+        "Logistic regression",
+        CellLogisticRegression,
+        "Weighs the normal scores of the layers into log-odds, under a strong L2 penalty.",
+        "Choose it as the plainest trained method: one coefficient a layer, and nothing to tune. "
+        "It does well where prospectivity rises or falls steadily with each layer, as in "
+        "multi-element geochemistry. It sees no interaction and no optimum in the middle of a "
+        "layer's range.",
+    ),
+    Method(
+        "k-nearest-neighbours",
+        "k nearest neighbours",
+        CellKNeighbors,
+        "Scores a cell by the share of positives among the training cells most like it.",
+        "Choose it to ask which ground resembles the known deposits, with no model in between. It "
+        "suits a dozen informative layers; irrelevant ones blur what is near, so screen them. It "
+        "is slow on large maps.",
+        negatives="random",
+        draws=10,
+    ),
+    Method(
+        "svm",
+        "Support vector machine",
+        CellSVM,
+        "Separates positives from negatives by the widest margin under a radial kernel.",
+        "Choose it to compare with published work that uses it, or with few deposits and smooth "
+        "evidence. Its score ranks cells but is no probability. Training slows with the square of "
+        "the cells, so it learns from draws of negatives.",
+        negatives="random",
+        draws=10,
+    ),
+    Method(
+        "decision-tree",
+        "Decision tree",
+        CellDecisionTree,
+        "Splits the ground by a few thresholds, one after another.",
+        "Choose it to read off rules that a geologist may argue with. Its map has a few steps, and "
+        "another draw of deposits gives another tree. For a map to drill from, take a forest.",
+    ),
+    Method(
+        "random-forest",
+        "Random forest",
+        CellRandomForest,
+        "Averages trees grown on bootstrap samples with the best thresholds on random layers.",
+        "Choose it to compare with published work, where it is the usual yardstick. It takes "
+        "layers of any scale, gaps included, and finds interactions by itself. Extra trees are "
+        "faster and fit the noise of few deposits less.",
+    ),
+    Method(
+        "extra-trees",
+        "Extra trees",
+        CellExtraTrees,
+        "Averages trees with random thresholds on random layers, every unlabelled cell a negative.",
+        "Choose it first: it takes layers of any scale, gaps included, and was the best on "
+        "multi-element geochemistry when held out. Its spread shows where trees disagree. With "
+        "weak evidence compare it with weights of evidence, which learns less and may hold better.",
+    ),
+    Method(
+        "gradient-boosting",
+        "Gradient boosting",
+        CellGradientBoosting,
+        "Adds shallow trees, each mending the errors of those before.",
+        "Choose it with hundreds of deposits and subtle interactions. With tens of deposits it "
+        "tends to fit their noise more than a forest. Its scores crowd near 0 and 1, so use them "
+        "as a ranking.",
+    ),
+    Method(
+        "bagging-pu",
+        "Bagging for positive-unlabelled labels",
+        BaggingPU,
+        "Averages trees that each tell all positives from a small random draw of unlabelled cells.",
+        "Choose it where many deposits may be undiscovered: one among the unlabelled spoils few "
+        "members. It scores training cells out of bag, so it shows which unlabelled cells look "
+        "like deposits. With sparse deposits in a large area it comes close to a balanced forest.",
+    ),
+    Method(
+        "isolation-forest",
+        "Isolation forest",
+        CellIsolationForest,
+        "Scores how few random cuts set a cell apart from all others; deposits are not used.",
+        "Choose it as the unsupervised yardstick, or where deposits are too few to learn from. It "
+        "finds what is unusual, of which ore is one kind among many. Give it elements that "
+        "matter, since it cannot choose layers by itself.",
+    ),
+]
+
+METHODS: dict[str, Method] = {method.name: method for method in _ENTRIES}
+"""Name in a study file → method."""
+
+
+def make_model(
+    name: str = DEFAULT_METHOD,
+    *,
+    random_state: int | None = None,
+    screen: float | None = None,
+    **parameters: Any,
+) -> Any:
+    """The unfitted estimator of a method.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`METHODS`.
+    random_state : int, optional
+        Seed, for the methods that use one.
+    screen : float, optional
+        Fit only layers whose ``|Z|`` on the training deposits exceeds this, chosen in every fit
+        (:class:`gossan.models.LayerScreen`).
+    **parameters
+        Settings of the method that differ from its defaults.
+
+    Raises
+    ------
+    StudyError
+        If the method or a parameter is unknown (suggests the nearest), or a value of the wrong
+        type.
+
+    Examples
+    --------
+    >>> make_model("extra-trees", n_estimators=50, random_state=0)
+    CellExtraTrees(n_estimators=50, random_state=0)
+    >>> make_model("extra-tree")
+    Traceback (most recent call last):
+    gossan.exceptions.StudyError: Unknown method 'extra-tree'. Did you mean 'extra-trees'?
+    """
+    if name not in METHODS:
+        raise StudyError(f"Unknown method {name!r}.{suggest(name, METHODS)}")
+    method = METHODS[name]
+    types = get_type_hints(method.build.__init__)  # type: ignore[misc]
+    known = [p for p in inspect.signature(method.build).parameters if p != "random_state"]
+    for parameter, value in parameters.items():
+        if parameter not in known:
+            raise StudyError(
+                f"The method {name!r} has no parameter {parameter!r}.{suggest(parameter, known)}"
+            )
+        _check_type(name, parameter, value, types[parameter])
+    settings = {**method.parameters, **parameters}
+    if "random_state" in types:
+        settings["random_state"] = random_state
+    model = method.build(**settings)
+    return model if screen is None else LayerScreen(model, z=screen)
+
+
+def _check_type(name: str, parameter: str, value: Any, expected: Any) -> None:
+    """Raise unless ``value`` is of the type that the estimator's signature gives."""
+    try:
+        TypeAdapter(expected).validate_python(value, strict=True)
+    except ValidationError as error:
+        wanted = " or ".join(sorted({problem["msg"] for problem in error.errors()}))
+        raise StudyError(
+            f"The method {name!r} cannot use {parameter} = {value!r}: {wanted}."
+        ) from None
