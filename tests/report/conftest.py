@@ -1,7 +1,5 @@
 """A small survey with all that a report can show, made of plain arrays."""
 
-from types import SimpleNamespace
-
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -11,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from gossan.evaluate import held_out_summary
 from gossan.grid import Grid
+from gossan.quality import Finding, StudyCheck
 from gossan.report import ReportInputs
 
 LAYERS = ["Sn", "W", "Li", "granite distance", "fault density", "magnetic field", "Cu", "ذهب (Au)"]
@@ -153,25 +152,25 @@ def _layer_scores(rng):
             "coverage": rng.uniform(0.8, 1, 8),
             "resolution": [4200.0] * 3 + [np.nan] * 2 + [250.0] + [900.0] * 2,
             "cluster": [1, 1, 1, 2, 3, 4, 5, 6],
+            "partner": ["W", "Sn", "Sn", "Sn", "Cu", "Sn", "Sn", None],
+            "partner_rho": [0.92, 0.92, 0.8, -0.5, 0.3, 0.2, 0.1, np.nan],
             "nugget": [0.1, 0.2, 0.15, np.nan, 0.02, 0.05, 0.6, 0.4],
             "auc": np.linspace(0.91, 0.48, 8),
+            "direction": ["high"] * 3 + ["low"] * 5,
             "z": np.linspace(11.2, -0.4, 8),
-            "layer_note": ["fine"] * 8,
         },
         index=pd.Index(LAYERS, name="layer"),
     )
 
 
 def _findings():
-    rows = [
-        ("note", "stream sediments, As", "12 % of samples are below detection.", ""),
-        ("error", "geology.shp", "No CRS.", 'Write it: `crs = "EPSG:32650"`.'),
-        ("warning", "till, sample <7>", "The same name as sample 12.", "Keep one of the two."),
-    ]
-    return [
-        SimpleNamespace(severity=severity, place=place, message=message, remedy=remedy)
-        for severity, place, message, remedy in rows
-    ]
+    return StudyCheck.of(
+        [
+            Finding("note", "stream sediments, As", "12 % of samples are below detection."),
+            Finding("error", "geology.shp", "No CRS.", 'Write it: `crs = "EPSG:32650"`.'),
+            Finding("warning", "till, sample <7>", "Named like sample 12.", "Keep one of the two."),
+        ]
+    ).findings
 
 
 @pytest.fixture(scope="session")

@@ -125,7 +125,7 @@ def test_the_page_opens_with_the_headline_and_its_verdict(page, inputs):
 def test_what_is_wrong_comes_worst_first(page):
     """Errors, then warnings, then notes, each with its place and remedy."""
     text = page.text
-    assert text.index("No CRS.") < text.index("The same name as") < text.index("below detection.")
+    assert text.index("No CRS.") < text.index("Named like") < text.index("below detection.")
     assert "→ Keep one of the two." in text
 
 
@@ -155,7 +155,7 @@ def test_the_page_is_light_enough_to_send(html):
 def test_a_bare_report_has_no_empty_sections(bare):
     """What was not given is not mentioned."""
     page = _Page(render_report(bare))
-    assert {"map", "held-out", "findings", "made"} <= set(page.values("id"))
+    assert {"map", "held-out", "findings"} <= set(page.values("id"))
     assert {"targets", "importance", "truth", "layers"}.isdisjoint(page.values("id"))
     assert "The checks found nothing to complain of." in page.text
 

@@ -148,6 +148,7 @@ def test_maps_of_odd_ground_are_still_drawn():
     for figure in (
         maps.score_map(constant),
         maps.spread_map(constant),
+        maps.spread_map(empty),
         maps.score_map(empty),
         maps.score_map(_score((1, 1))),
         maps.thumbnail(empty),

@@ -1,7 +1,7 @@
 """Figures, QGIS styles and the self-contained HTML report: the only room that draws."""
 
 from gossan.report.html import render_report
-from gossan.report.inputs import Finding, ReportInputs
+from gossan.report.inputs import ReportInputs
 from gossan.report.shares import area_thresholds
 from gossan.report.styles import (
     labels_style,
@@ -13,7 +13,6 @@ from gossan.report.styles import (
 from gossan.report.words import Verdict, headline, verdict
 
 __all__ = [
-    "Finding",
     "ReportInputs",
     "Verdict",
     "area_thresholds",

@@ -18,12 +18,12 @@ from gossan.grid import Grid
 from gossan.report import figures, maps, tables, words
 from gossan.report.inputs import ReportInputs
 from gossan.report.shares import thinning
+from gossan.report.sheet import crs_code
 from gossan.report.theme import as_png, as_svg
 
 _TARGETS_LISTED = 50
 _LAYERS_LISTED = 30
 _DEPOSITS_OPEN = 40
-_SEVERITIES = ("error", "warning", "note", "info")
 
 
 class Picture(NamedTuple):
@@ -174,7 +174,7 @@ def _facts(score: xr.DataArray, inputs: ReportInputs) -> list[tuple[str, str]]:
     if not grid.crs.is_geographic:
         metres = float(grid.crs.axis_info[0].unit_conversion_factor)
         facts.append(("area", f"{tables.number(observed * grid.cell_area * metres**2 / 1e6)} km²"))
-    return [*facts, ("coordinates", f"{grid.crs.name} ({maps.crs_code(grid)})")]
+    return [*facts, ("coordinates", f"{grid.crs.name} ({crs_code(grid)})")]
 
 
 def _map_section(inputs: ReportInputs) -> dict[str, Any]:
@@ -354,8 +354,8 @@ def _layers_section(inputs: ReportInputs) -> dict[str, Any] | None:
         values = np.asarray(layer)
         limits = "no data"
         if np.isfinite(values).any():
-            low, high = np.nanpercentile(values, [2, 98])
-            limits = f"{tables.number(float(low))} … {tables.number(float(high))}"
+            low, high = maps.middle_range(values)
+            limits = f"{tables.number(low)} … {tables.number(high)}"
         figure = maps.thumbnail(layer, inputs.deposits)
         thumbnails.append((name, limits, _picture(as_png, figure, f"Map of {name}", "", dpi=110)))
     table = tables.layer_table(scores) if scores is not None and len(scores) else None
@@ -363,19 +363,16 @@ def _layers_section(inputs: ReportInputs) -> dict[str, Any] | None:
 
 
 def _findings_section(inputs: ReportInputs) -> dict[str, Any]:
-    def weight(finding: Any) -> int:
-        known = finding.severity in _SEVERITIES
-        return _SEVERITIES.index(finding.severity) if known else len(_SEVERITIES)
-
-    return {"findings": sorted(inputs.findings, key=weight), "history": list(inputs.history)}
+    return {"findings": list(inputs.findings), "history": list(inputs.history)}
 
 
-def _made_section(inputs: ReportInputs) -> dict[str, Any]:
+def _made_section(inputs: ReportInputs) -> dict[str, Any] | None:
     evaluation = inputs.evaluation
     wanted = ("method", "negatives", "draws", "splitter", "folds", "background_folds")
     protocol = {name: evaluation[name] for name in wanted if name in evaluation}
-    return {
+    content = {
         "protocol": protocol,
         "settings": dict(inputs.settings),
         "provenance": dict(inputs.provenance),
     }
+    return content if any(content.values()) else None

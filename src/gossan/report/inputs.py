@@ -4,31 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import geopandas as gpd
 import pandas as pd
 import xarray as xr
 
-
-class Finding(Protocol):
-    """One thing that is wrong with the data, as ``gossan check`` lists it."""
-
-    @property
-    def severity(self) -> str:
-        """``"error"``, ``"warning"`` or a milder word."""
-
-    @property
-    def place(self) -> str:
-        """File, column, row or layer."""
-
-    @property
-    def message(self) -> str:
-        """What is wrong."""
-
-    @property
-    def remedy(self) -> str:
-        """What to do about it; empty where nothing needs doing."""
+from gossan.quality import Finding
 
 
 @dataclass(frozen=True)
@@ -57,8 +39,9 @@ class ReportInputs:
         ``distance_m``, ``drivers`` (text with ``;`` between drivers, or (layer, contribution)
         pairs), ``group`` (what drives it, in a word).
     layer_scores : pandas.DataFrame, optional
-        One row a layer, as ``gossan check`` scores them.
-    findings : sequence of Finding
+        One row a layer, from :func:`gossan.quality.score_layers`.
+    findings : sequence of gossan.quality.Finding
+        The worst first, as :class:`gossan.quality.StudyCheck` holds them.
     importance : pandas.DataFrame, optional
         ``layer`` (column or index), ``importance`` and, optionally, ``spread``.
     evidence : mapping of str to xarray.DataArray

@@ -42,16 +42,13 @@ class Table(NamedTuple):
 _LAYER_COLUMNS = {
     "layer": Column("layer", "name"),
     "source": Column("source", "name"),
-    "kind": Column("kind"),
-    "unit": Column("unit"),
     "coverage": Column("coverage", "share"),
     "resolution": Column("native resolution", "distance"),
-    "resolution_ratio": Column("resolution / cell", "number"),
     "cluster": Column("redundancy cluster", "whole"),
-    "redundancy_cluster": Column("redundancy cluster", "whole"),
-    "nugget": Column("noise (nugget share)", "share"),
-    "nugget_share": Column("noise (nugget share)", "share"),
+    "partner": Column("most like (ρ)", "name"),
+    "nugget": Column("noise", "share"),
     "auc": Column("AUC, alone", "number", bar=True, digits=2),
+    "direction": Column("where"),
     "z": Column("Z", "number", digits=1),
 }
 _TARGET_COLUMNS = {
@@ -66,8 +63,8 @@ _TARGET_COLUMNS = {
 }
 
 
-def frame_table(frame: pd.DataFrame, known: Mapping[str, Column], *, only: bool = False) -> Table:
-    """Lay out a frame: known columns first and in their words, then the others unless ``only``.
+def frame_table(frame: pd.DataFrame, columns: Mapping[str, Column]) -> Table:
+    """Lay out those ``columns`` of a frame that it has, in their order and words.
 
     Examples
     --------
@@ -75,19 +72,19 @@ def frame_table(frame: pd.DataFrame, known: Mapping[str, Column], *, only: bool 
     >>> table.rows[0][0].text
     '0.75'
     """
-    names = [name for name in known if name in frame.columns]
-    if not only:
-        names += [name for name in frame.columns if name not in known]
-    columns = [known.get(name) or _guess(name, frame[name]) for name in names]
-    cells = [
-        _cells(frame[name].tolist(), column) for name, column in zip(names, columns, strict=True)
-    ]
-    return Table(columns, [list(row) for row in zip(*cells, strict=True)])
+    names = [name for name in columns if name in frame.columns]
+    cells = [_cells(frame[name].tolist(), columns[name]) for name in names]
+    return Table([columns[name] for name in names], [list(row) for row in zip(*cells, strict=True)])
 
 
 def layer_table(scores: pd.DataFrame) -> Table:
-    """Lay out the layer scores of ``gossan check``."""
-    return frame_table(_with_layer(scores), _LAYER_COLUMNS)
+    """Lay out the layer scores of ``gossan check`` (:func:`gossan.quality.score_layers`)."""
+    frame = _with_layer(scores)
+    if {"partner", "partner_rho"} <= set(frame.columns):
+        pairs = zip(frame["partner"], frame["partner_rho"], strict=True)
+        like = [f"{name} ({number(rho, 2)})" if rho == rho else "–" for name, rho in pairs]
+        frame = frame.assign(partner=like)
+    return frame_table(frame, _LAYER_COLUMNS)
 
 
 def target_table(targets: gpd.GeoDataFrame, letters: Sequence[str], *, limit: int) -> Table:
@@ -97,7 +94,7 @@ def target_table(targets: gpd.GeoDataFrame, letters: Sequence[str], *, limit: in
         frame["letter"] = list(letters)[:limit]
     if "drivers" in frame:
         frame["drivers"] = ["; ".join(driver_texts(drivers)) for drivers in frame["drivers"]]
-    return frame_table(frame, _TARGET_COLUMNS, only=True)
+    return frame_table(frame, _TARGET_COLUMNS)
 
 
 def importance_table(importance: pd.DataFrame, *, limit: int) -> Table:
@@ -108,7 +105,7 @@ def importance_table(importance: pd.DataFrame, *, limit: int) -> Table:
         "importance": Column("importance", "number", bar=True, digits=3),
         "spread": Column("± over cells", "number", digits=3),
     }
-    return frame_table(frame.head(limit), columns, only=True)
+    return frame_table(frame.head(limit), columns)
 
 
 def capture_table(evaluation: Mapping[str, Any]) -> Table:
@@ -257,11 +254,6 @@ def _text(value: Any, column: Column) -> str:
             return number(value, column.digits)
         case _:
             return str(value)
-
-
-def _guess(name: str, values: pd.Series) -> Column:
-    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    return Column(str(name).replace("_", " "), "number" if numeric else "name")
 
 
 def _with_layer(frame: pd.DataFrame) -> pd.DataFrame:
