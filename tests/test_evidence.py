@@ -328,8 +328,25 @@ def test_a_raster_elsewhere_names_both_extents(tmp_path):
     """So that the wrong CRS shows."""
     path = write_raster(tmp_path / "a.tif", np.ones((3, 3), dtype="float32"))
     grid = Grid.from_bounds((0, 0, 100, 100), 10, UTM50)
-    with pytest.raises(SurveyDataError, match=r"500 000, 3 999 970.*\(0, 0, 100, 100\).*CRS"):
+    with pytest.raises(SurveyDataError, match=r"500 000, 3 999 970.*\(0\.000, .*100\.000\).*CRS"):
         raster_layers(Raster(name="magnetics", file="a"), [path], grid)
+
+
+def test_a_raster_of_the_whole_earth_serves_a_small_area(tmp_path):
+    """Its far side, which the study's CRS cannot show, is in nobody's way."""
+    latitude = np.linspace(89.75, -89.75, 360)[:, None] * np.ones((1, 720))
+    path = write_raster(
+        tmp_path / "world.tif",
+        latitude.astype("float32"),
+        crs="EPSG:4326",
+        transform=Affine(0.5, 0, -180, 0, -0.5, 90),
+    )
+    grid = Grid.from_bounds((400_000, 3_900_000, 600_000, 4_100_000), 10_000, UTM50)
+    source = raster_layers(Raster(name="world", file="w"), [path], grid)
+    to_degrees = pyproj.Transformer.from_crs(UTM50, "EPSG:4326", always_xy=True)
+    expected = to_degrees.transform(*grid.coordinates().T)[1].reshape(grid.shape)
+    np.testing.assert_allclose(source.fill(grid)[0], expected, atol=0.005)
+    assert source.layers[0].resolution == pytest.approx(55_500, rel=0.02)
 
 
 # Neighbourhood means
@@ -403,6 +420,65 @@ def test_an_even_window_is_refused():
     evidence = xr.DataArray(np.zeros((2, 3, 3), dtype="float32"), dims=("layer", "y", "x"))
     with pytest.raises(StudyError, match="odd"):
         CellFeatures(evidence, [0], [0], 4)
+
+
+# Samples
+
+
+def soil(folder, table, **options):
+    """Build the evidence of one table of samples."""
+    table.to_csv(folder / "soil.csv", index=False)
+    source = {"name": "soil", "file": "soil.csv", "x": "x", "y": "y", "crs": UTM50, **options}
+    study = make_study(folder, {"crs": UTM50, "cell_size": 100.0}, samples=[source])
+    return build_evidence(study)
+
+
+def soil_table():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.random((30, 4)), columns=["x", "y", "Cu_ppm", "Zn_ppm"])
+    table[["x", "y"]] *= 1000
+    return table.assign(sample=[f"S{i}" for i in range(30)])
+
+
+def test_repeated_sample_names_are_named(tmp_path):
+    """In a warning, and in the account of the evidence."""
+    table = soil_table()
+    table.loc[3, "sample"] = "S7"
+    with pytest.warns(SurveyDataWarning, match=r"1 sample name\(s\).*S7"):
+        evidence = soil(tmp_path, table, id="sample")
+    assert "S7" in evidence.attrs["history"]
+
+
+def test_text_in_an_element_column_names_file_row_and_value(tmp_path):
+    """A note among numbers is no number."""
+    table = soil_table().astype({"Cu_ppm": object})
+    table.loc[3, "Cu_ppm"] = "lost"
+    with pytest.raises(SurveyDataError, match=r"soil\.csv.*Cu_ppm.*lost"):
+        soil(tmp_path, table)
+
+
+def test_an_element_all_below_detection_is_left_out_by_name(tmp_path):
+    """The others stay."""
+    table = soil_table().assign(As_ppm="<5", Pb_ppm=7.0)
+    with pytest.warns(SurveyDataWarning, match="As"):
+        evidence = soil(tmp_path, table, censored="text")
+    assert evidence["layer"].to_numpy().tolist() == ["Cu", "Zn", "Pb"]
+    assert "As_ppm left out" in evidence.attrs["history"]
+
+
+def test_an_excluded_column_must_be_there(tmp_path):
+    """A misspelt one is corrected."""
+    with pytest.raises(SurveyDataError, match="Did you mean 'Zn_ppm'"):
+        soil(tmp_path, soil_table(), exclude=["Zn_pm"])
+
+
+def test_samples_elsewhere_name_both_extents(tmp_path):
+    """So that swapped coordinates show."""
+    soil_table().to_csv(tmp_path / "soil.csv", index=False)
+    source = {"name": "soil", "file": "soil.csv", "x": "x", "y": "y", "crs": UTM50}
+    area = {"crs": UTM50, "cell_size": 100.0, "extent": (5e5, 4e6, 5.1e5, 4.01e6)}
+    with pytest.raises(SurveyDataError, match=r"500 000, 4 000 000.*swapped"):
+        build_evidence(make_study(tmp_path, area, samples=[source]))
 
 
 # The area

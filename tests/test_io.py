@@ -321,6 +321,23 @@ def test_rows_without_geometry_are_left_out_with_a_warning(tmp_path):
     assert lines.length.tolist() == [5.0]
 
 
+def test_a_map_of_the_world_loses_what_the_study_cannot_show(tmp_path):
+    """With a warning that counts it."""
+    world = gpd.GeoDataFrame(
+        {"id": [1, 2]},
+        geometry=[
+            shapely.LineString([(117, 36), (118, 37)]),
+            shapely.LineString([(-63, -90), (-153, 0)]),
+        ],
+        crs="EPSG:4326",
+    )
+    world.to_file(tmp_path / "w.gpkg")
+    settings = Vector(name="faults", file="w.gpkg")
+    with pytest.warns(SurveyDataWarning, match="1 of 2 rows lie beyond"):
+        lines = io.read_vector(settings, tmp_path / "w.gpkg", UTM50)
+    assert lines["id"].tolist() == [1]
+
+
 # Rasters
 
 
@@ -812,6 +829,29 @@ def test_a_tree_that_points_beyond_itself_is_refused(tmp_path, field, value):
     state = model.tree_.__getstate__()
     state["nodes"][field][0] = value
     model.tree_.__setstate__(state)
+    io.save_model(tmp_path, model, {})
+    with pytest.raises(SurveyDataError, match="damaged tree"):
+        io.load_model(tmp_path)
+
+
+@pytest.mark.parametrize(("field", "value"), [("left", 10_000), ("feature_idx", 99)])
+def test_a_boosted_tree_that_points_beyond_itself_is_refused(tmp_path, field, value):
+    """The trees of gradient boosting are checked like the others."""
+    X, y = training_cells()
+    model = HistGradientBoostingClassifier(max_iter=2, random_state=0).fit(X, y)
+    model._predictors[0][0].nodes[field][0] = value
+    io.save_model(tmp_path, model, {})
+    with pytest.raises(SurveyDataError, match="damaged tree"):
+        io.load_model(tmp_path)
+
+
+def test_a_search_tree_that_points_beyond_itself_is_refused(tmp_path):
+    """The tree by which neighbours are found is checked, too."""
+    X, y = training_cells()
+    model = KNeighborsClassifier(algorithm="kd_tree").fit(X, y)
+    state = list(model._tree.__getstate__())
+    state[1] = np.array(state[1]) + 1_000
+    model._tree.__setstate__(tuple(state))
     io.save_model(tmp_path, model, {})
     with pytest.raises(SurveyDataError, match="damaged tree"):
         io.load_model(tmp_path)

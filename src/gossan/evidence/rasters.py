@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyproj
 import rasterio.warp
 import xarray as xr
 from rasterio.enums import Resampling
@@ -80,7 +81,13 @@ def raster_layers(settings: Raster, paths: Sequence[Path], grid: Grid) -> Source
 def raster_bounds(settings: Raster, path: Path, crs: object) -> Bounds:
     """West, south, east, north of a raster in the study's CRS."""
     native = raster_grid(open_raster(settings, path))
-    return _bounds_in(native, crs)
+    bounds = _bounds_in(native, pyproj.CRS(crs))
+    if not np.isfinite(bounds).all():
+        raise SurveyDataError(
+            f"{path} reaches beyond what {pyproj.CRS(crs).name} can show. "
+            "Give the `extent` of the study in [area]."
+        )
+    return bounds
 
 
 def observed_cells(path: Path, crs: str | None, grid: Grid) -> npt.NDArray[np.bool_]:
@@ -149,8 +156,9 @@ class _Warp:
     def open(cls, settings: Raster, path: Path, grid: Grid) -> _Warp:
         array = open_raster(settings, path)
         native = raster_grid(array)
-        bounds = _bounds_in(native, grid.crs)
-        check_overlap(bounds, grid, f"{settings.name} ({path})")
+        # In the raster's own CRS: the study's cannot show a raster of the whole Earth.
+        area = _bounds_in(grid, native.crs)
+        check_overlap(native.bounds, area, native.crs, f"{settings.name} ({path})")
         resolution = _native_resolution(native, grid)
         method: str = settings.resampling
         if method == "auto":
@@ -197,11 +205,7 @@ class _Warp:
 
     def _native_window(self, window: Grid) -> tuple[slice, slice]:
         """Rows and columns of the raster that a window of the template grid needs."""
-        west, south, east, north = window.bounds
-        if window.crs != self.native.crs:
-            west, south, east, north = rasterio.warp.transform_bounds(
-                window.crs, self.native.crs, west, south, east, north, densify_pts=51
-            )
+        west, south, east, north = _bounds_in(window, self.native.crs)
         width, height = self.native.cell_size
         left, top = self.native.transform.c, self.native.transform.f
         # A bilinear or cubic kernel reaches two native cells out; a coarse raster's needs no more.
@@ -252,23 +256,28 @@ def _short_names(stems: list[str]) -> list[str]:
     return short if all(short) else stems
 
 
-def _bounds_in(native: Grid, crs: object) -> Bounds:
-    if native.crs == crs:
-        return native.bounds
-    edges: Bounds = rasterio.warp.transform_bounds(
-        native.crs, rasterio.crs.CRS.from_user_input(crs), *native.bounds, densify_pts=51
-    )
-    return edges
+def _bounds_in(grid: Grid, crs: pyproj.CRS) -> Bounds:
+    if grid.crs == crs:
+        return grid.bounds
+    to_crs = pyproj.Transformer.from_crs(grid.crs, crs, always_xy=True)
+    west, south, east, north = to_crs.transform_bounds(*grid.bounds, densify_pts=51)
+    return west, south, east, north
 
 
 def _native_resolution(native: Grid, grid: Grid) -> float:
-    """Width of a native cell, in units of the template grid's CRS."""
+    """Larger side of a native cell at the middle of the area, in units of the study's CRS."""
     if native.crs == grid.crs:
         return max(native.cell_size)
-    transform, *_ = rasterio.warp.calculate_default_transform(
-        native.crs, grid.crs, native.shape[1], native.shape[0], *native.bounds
+    west, south, east, north = grid.bounds
+    to_native = pyproj.Transformer.from_crs(grid.crs, native.crs, always_xy=True)
+    x, y = to_native.transform((west + east) / 2, (south + north) / 2)
+    width, height = native.cell_size
+    eastings, northings = to_native.transform(
+        [x, x + width, x], [y, y, y + height], direction="INVERSE"
     )
-    return float(max(transform.a, -transform.e))
+    across = np.hypot(eastings[1] - eastings[0], northings[1] - northings[0])
+    down = np.hypot(eastings[2] - eastings[0], northings[2] - northings[0])
+    return float(max(across, down))
 
 
 def _offset(native: Grid, grid: Grid) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from gossan.evidence.sources import SourceLayers, check_overlap
 from gossan.exceptions import GossanError, SurveyDataError, SurveyDataWarning
-from gossan.geochem import element_of, prepare_samples
+from gossan.geochem import PreparedSamples, element_of, prepare_samples
 from gossan.grid import Grid
 from gossan.interpolate import idw, median_spacing
 from gossan.io import Layer, read_points
@@ -51,29 +51,11 @@ def samples_layers(settings: Samples, paths: Sequence[Path], grid: Grid) -> Sour
     place = f"{settings.name} ({', '.join(str(path) for path in paths)})"
     table = _read(settings, paths, grid)
     history = _repeated_names(settings, table, place)
-    coordinates = np.column_stack([table.geometry.x, table.geometry.y])
-    table = pd.DataFrame(table.drop(columns=table.geometry.name))
-    table = table.drop(columns=[c for c in (settings.x, settings.y) if c in table.columns])
-    with _naming(place):
-        samples = prepare_samples(
-            _without(table, settings.exclude, place),
-            coordinates,
-            elements=settings.elements,
-            units=settings.units,
-            censored=settings.censored,
-            flags=settings.flags,
-            limits=settings.limits,
-            replacement=settings.replacement,
-            missing_values=settings.missing_values,
-            max_censored=settings.max_censored,
-            transform=settings.transform,
-            denominator=settings.denominator,
-        )
+    samples = _prepared(settings, table, place)
     spacing = median_spacing(samples.coordinates)
-    reach = _SPACINGS * spacing if settings.max_distance == "auto" else settings.max_distance
-    reach = None if reach is not None and not np.isfinite(reach) else reach
+    reach = _reach(settings, spacing)
     (west, south), (east, north) = samples.coordinates.min(axis=0), samples.coordinates.max(axis=0)
-    check_overlap((west, south, east, north), grid, place, reach=reach or 0.0)
+    check_overlap((west, south, east, north), grid.bounds, grid.crs, place, reach=reach or 0.0)
     values = samples.values.to_numpy(dtype=float)
 
     def fill(window: Grid) -> npt.NDArray[np.float32]:
@@ -131,6 +113,36 @@ def _repeated_names(settings: Samples, table: gpd.GeoDataFrame, place: str) -> l
     )
     warnings.warn(f"{place}: {message}", SurveyDataWarning, stacklevel=4)
     return [message]
+
+
+def _prepared(settings: Samples, table: gpd.GeoDataFrame, place: str) -> PreparedSamples:
+    """Concentrations as the study wants them, at places in its CRS."""
+    coordinates = np.column_stack([table.geometry.x, table.geometry.y])
+    columns = pd.DataFrame(table.drop(columns=table.geometry.name))
+    columns = columns.drop(columns=[settings.x, settings.y], errors="ignore")
+    columns = _without(columns, settings.exclude, place)
+    with _naming(place):
+        return prepare_samples(
+            columns,
+            coordinates,
+            elements=settings.elements,
+            units=settings.units,
+            censored=settings.censored,
+            flags=settings.flags,
+            limits=settings.limits,
+            replacement=settings.replacement,
+            missing_values=settings.missing_values,
+            max_censored=settings.max_censored,
+            transform=settings.transform,
+            denominator=settings.denominator,
+        )
+
+
+def _reach(settings: Samples, spacing: float) -> float | None:
+    """How far from every sample a cell may lie; None: any distance."""
+    if settings.max_distance != "auto":
+        return settings.max_distance
+    return _SPACINGS * spacing if np.isfinite(spacing) else None
 
 
 def _without(table: pd.DataFrame, exclude: list[str], place: str) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pyproj
 
 from gossan.exceptions import SurveyDataError
 from gossan.grid import Grid
@@ -36,21 +37,25 @@ class SourceLayers:
     history: list[str] = field(default_factory=list)
 
 
-def check_overlap(bounds: Bounds, grid: Grid, source: str, *, reach: float = 0.0) -> None:
+def check_overlap(
+    bounds: Bounds, area: Bounds, crs: pyproj.CRS, source: str, *, reach: float = 0.0
+) -> None:
     """Raise, naming both extents, unless a source's extent meets the area.
 
     Parameters
     ----------
     bounds : tuple of float
-        West, south, east, north of the source, in the CRS of ``grid``.
-    grid : Grid
-        The template grid.
+        West, south, east, north of the source.
+    area : tuple of float
+        Those of the area.
+    crs : pyproj.CRS
+        Of both.
     source : str
         The source's name and file, for the message.
     reach : float, default 0
         How far beyond its extent the source still tells something, in CRS units.
     """
-    west, south, east, north = grid.bounds
+    west, south, east, north = area
     if (
         bounds[0] - reach < east
         and bounds[2] + reach > west
@@ -60,10 +65,11 @@ def check_overlap(bounds: Bounds, grid: Grid, source: str, *, reach: float = 0.0
         return
     raise SurveyDataError(
         f"{source} does not meet the area: it covers {_extent(bounds)}, the area "
-        f"{_extent(grid.bounds)} (west, south, east, north in {grid.crs.name}). "
+        f"{_extent(area)} (west, south, east, north in {crs.name}). "
         "Is its CRS right, or are its coordinates swapped?"
     )
 
 
 def _extent(bounds: Bounds) -> str:
-    return "(" + ", ".join(f"{edge:,.0f}".replace(",", " ") for edge in bounds) + ")"
+    digits = 0 if max(abs(edge) for edge in bounds) > 1000 else 3
+    return "(" + ", ".join(f"{edge:,.{digits}f}".replace(",", " ") for edge in bounds) + ")"

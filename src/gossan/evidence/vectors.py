@@ -48,7 +48,7 @@ def vector_layers(settings: Vector, paths: Sequence[Path], grid: Grid) -> Source
     diagonal = float(np.hypot(*np.subtract(grid.bounds[2:], grid.bounds[:2])))
     reach = diagonal if settings.measure == "distance" else 0.0
     west, south, east, north = (float(edge) for edge in places.total_bounds)
-    check_overlap((west, south, east, north), grid, place, reach=reach)
+    check_overlap((west, south, east, north), grid.bounds, grid.crs, place, reach=reach)
     if settings.measure == "distance":
         return _distance(settings, places, grid)
     if settings.measure == "density":
@@ -73,9 +73,8 @@ def _distance(settings: Vector, places: gpd.GeoDataFrame, grid: Grid) -> SourceL
         return distance[np.newaxis].astype(np.float32)
 
     unit = grid.crs.axis_info[0].unit_name
-    layer = Layer(
-        f"distance to {settings.name}", settings.name, unit="m" if unit == "metre" else unit
-    )
+    name = _measured("distance", "distance to", settings.name)
+    layer = Layer(name, settings.name, unit="m" if unit == "metre" else unit)
     return SourceLayers([layer], fill)
 
 
@@ -99,8 +98,14 @@ def _density(settings: Vector, places: gpd.GeoDataFrame, grid: Grid, place: str)
     def fill(window: Grid) -> npt.NDArray[np.float32]:
         return (density_of(segments, window, radius) * scale)[np.newaxis].astype(np.float32)
 
-    layer = Layer(f"density of {settings.name}", settings.name, unit="km/km²" if lines else "1/km²")
+    name = _measured("density", "density of", settings.name)
+    layer = Layer(name, settings.name, unit="km/km²" if lines else "1/km²")
     return SourceLayers([layer], fill)
+
+
+def _measured(word: str, prefix: str, source: str) -> str:
+    """``"distance to faults"`` of a source ``"faults"``; the source's name if it says so itself."""
+    return source if word in source.lower() else f"{prefix} {source}"
 
 
 def _category(settings: Vector, places: gpd.GeoDataFrame, grid: Grid, place: str) -> SourceLayers:

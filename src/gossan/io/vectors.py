@@ -9,6 +9,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyproj
 import shapely
 
 from gossan.exceptions import SurveyDataError, SurveyDataWarning
@@ -78,7 +79,7 @@ def read_vector(settings: Vector, path: str | os.PathLike[str], crs: object) -> 
             f"{path} is a plain table: say what its rows are, with `segments` (columns of both "
             "ends), with `ring`, `x` and `y` (polygon vertices), or with `x` and `y` (points)."
         )
-    return to_study_crs(_sound(places, path), crs, path).reset_index(drop=True)
+    return _projected(_sound(places, path), crs, path).reset_index(drop=True)
 
 
 def _segments(
@@ -154,3 +155,17 @@ def _sound(places: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
     areal = shapely.get_dimensions(geometry) == 2
     geometry[areal] = shapely.make_valid(geometry[areal])
     return places.set_geometry(geometry, crs=places.crs)
+
+
+def _projected(places: gpd.GeoDataFrame, crs: object, path: Path) -> gpd.GeoDataFrame:
+    """In the study's CRS, without what lies too far away for it, as in a map of the world."""
+    shown = np.isfinite(places.to_crs(pyproj.CRS(crs)).bounds.to_numpy()).all(axis=1)
+    if shown.any() and not shown.all():
+        warnings.warn(
+            f"{path}: {int((~shown).sum())} of {len(places)} rows lie beyond what "
+            f"{pyproj.CRS(crs).name} can show and were left out.",
+            SurveyDataWarning,
+            stacklevel=3,
+        )
+        places = places.loc[shown]
+    return to_study_crs(places, crs, path)
