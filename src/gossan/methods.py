@@ -125,6 +125,9 @@ _ENTRIES = [
         "Splits the ground by a few thresholds, one after another.",
         "Choose it to read off rules that a geologist may argue with. Its map has a few steps, and "
         "another draw of deposits gives another tree. For a map to drill from, take a forest.",
+        negatives="random",
+        draws=10,
+        negatives_parameters=MappingProxyType({"ratio": 5.0}),
     ),
     Method(
         "random-forest",
@@ -134,15 +137,23 @@ _ENTRIES = [
         "Choose it to compare with published work, where it is the usual yardstick. It takes "
         "layers of any scale, gaps included, and finds interactions by itself. Extra trees are "
         "faster and fit the noise of few deposits less.",
+        negatives="random",
+        draws=10,
+        negatives_parameters=MappingProxyType({"ratio": 5.0}),
+        parameters=MappingProxyType({"n_estimators": 30}),
     ),
     Method(
         "extra-trees",
         "Extra trees",
         CellExtraTrees,
-        "Averages trees with random thresholds on random layers, every unlabelled cell a negative.",
+        "Averages trees with random thresholds on random layers, over ten draws of negatives.",
         "Choose it first: it takes layers of any scale, gaps included, and was the best on "
         "multi-element geochemistry when held out. Its spread shows where trees disagree. With "
         "weak evidence compare it with weights of evidence, which learns less and may hold better.",
+        negatives="random",
+        draws=10,
+        negatives_parameters=MappingProxyType({"ratio": 5.0}),
+        parameters=MappingProxyType({"n_estimators": 30}),
     ),
     Method(
         "gradient-boosting",
@@ -152,6 +163,9 @@ _ENTRIES = [
         "Choose it with hundreds of deposits and subtle interactions. With tens of deposits it "
         "tends to fit their noise more than a forest. Its scores crowd near 0 and 1, so use them "
         "as a ranking.",
+        negatives="random",
+        draws=10,
+        negatives_parameters=MappingProxyType({"ratio": 5.0}),
     ),
     Method(
         "bagging-pu",

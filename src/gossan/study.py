@@ -186,7 +186,8 @@ class Raster(_Table):
     )
     transform: Literal["none", "log"] = Field("none", description="taken cell by cell")
     resampling: Literal["auto", "nearest", "bilinear", "cubic", "average"] = Field(
-        "auto", description="'auto': average from finer grids, bilinear from coarser, mode of class"
+        "auto",
+        description="'auto': mean (share of a class) from finer grids, bilinear (nearest) from coarser",
     )
 
 
