@@ -24,6 +24,7 @@ from gossan.report.theme import GROUP_COLOURS, INK, MUTED, RUST, SLATE, new_figu
 FloatArray = npt.NDArray[np.floating[Any]]
 
 _CURVE_AREAS = np.unique(np.concatenate([np.linspace(0, 0.2, 101), np.linspace(0.2, 1, 81)]))
+_TARGETS_NAMED = 10
 _HEADLINE_AREAS = (0.01, 0.02, 0.05, 0.10)
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}\u202f%")
 
@@ -162,7 +163,7 @@ def concentration_area_plot(curve: ConcentrationArea) -> Figure:
         for position, score in enumerate(curve.breaks):
             axes.axvline(score, color=SLATE, linewidth=0.8, linestyle=(0, (4, 3)))
             axes.annotate(
-                f"{score:.2g}",
+                f"{score:.3g}",
                 (score, 0.98 - 0.08 * (position % 4)),
                 xycoords=("data", "axes fraction"),
                 xytext=(2, 0),
@@ -207,7 +208,7 @@ def risk_return(targets: gpd.GeoDataFrame, letters: Sequence[str] = ()) -> Figur
     Parameters
     ----------
     targets : geopandas.GeoDataFrame
-        With ``rank``, ``score`` and ``spread``; the first 25 are numbered.
+        With ``rank``, ``score`` and ``spread``; the first ten are numbered.
     letters : sequence of str
         Group letter of each target, as on the map.
     """
@@ -227,7 +228,7 @@ def risk_return(targets: gpd.GeoDataFrame, letters: Sequence[str] = ()) -> Figur
         )
         named = zip(targets["score"], targets["spread"], targets["rank"], strict=True)
         for position, (score, spread, rank) in enumerate(named):
-            if position < 25:
+            if position < _TARGETS_NAMED:
                 letter = letters[position] if letters else ""
                 axes.annotate(
                     f"{rank}{letter}",

@@ -22,7 +22,7 @@ from gossan.report.sheet import crs_code
 from gossan.report.theme import as_png, as_svg
 
 _TARGETS_LISTED = 50
-_LAYERS_LISTED = 30
+_LAYERS_LISTED = 20
 _DEPOSITS_OPEN = 40
 
 
@@ -258,13 +258,13 @@ def _pair_charts(inputs: ReportInputs, ranks: npt.NDArray[Any]) -> list[Picture]
                 "Prediction-area plot",
                 f"P-A plot. Where the curves cross, {words.percent(crossing['area'])} of the area "
                 f"holds {words.percent(crossing['prediction_rate'])} of the held-out deposits: "
-                f"they are {crossing['normalised_density']:.2g} times denser there than over the "
+                f"they are {crossing['normalised_density']:.3g} times denser there than over the "
                 "whole area.",
             )
         )
     curve = _concentration(inputs.score)
     if curve is not None:
-        breaks = ", ".join(f"{score:.2g}" for score in curve.breaks) or "none"
+        breaks = ", ".join(f"{score:.3g}" for score in curve.breaks) or "none"
         charts.append(
             _picture(
                 as_svg,

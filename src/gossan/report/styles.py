@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
 
-from gossan.report.theme import INK, RUST, SLATE, SPREAD_COLOURS, class_colours
+from gossan.report.theme import GROUP_COLOURS, INK, MUTED, SPREAD_COLOURS, class_colours
 
 _HEAD = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _TARGET_CLASSES = (5, 10, 20, 50)
@@ -81,8 +81,8 @@ def labels_style() -> str:
     3
     """
     entries = [
-        (1, RUST, 255, "deposit footprint"),
-        (0, SLATE, 255, "known barren ground"),
+        (1, GROUP_COLOURS[0], 255, "deposit footprint"),  # blue, plain on the rust of the score
+        (0, MUTED, 255, "known barren ground"),
         (-1, "#ffffff", 0, "unlabelled"),
     ]
     palette = "".join(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 
 from gossan.report.maps import OUTCOMES, outcomes
@@ -30,6 +31,8 @@ class Column(NamedTuple):
     bar: bool = False
     digits: int | None = None
     """Decimals of a number; three significant digits if not said."""
+    bar_from: float = 0.0
+    """The value whose bar is empty; a full bar is the column's highest value, or a share of 1."""
 
 
 class Table(NamedTuple):
@@ -39,6 +42,7 @@ class Table(NamedTuple):
     rows: list[list[Cell]]
 
 
+_DRIVERS_SHOWN = 3
 _LAYER_COLUMNS = {
     "layer": Column("layer", "name"),
     "source": Column("source", "name"),
@@ -47,7 +51,7 @@ _LAYER_COLUMNS = {
     "cluster": Column("redundancy cluster", "whole"),
     "partner": Column("most like (ρ)", "name"),
     "nugget": Column("noise", "share"),
-    "auc": Column("AUC, alone", "number", bar=True, digits=2),
+    "auc": Column("AUC, alone", "number", bar=True, digits=2, bar_from=0.5),
     "direction": Column("where"),
     "z": Column("Z", "number", digits=1),
 }
@@ -78,8 +82,10 @@ def frame_table(frame: pd.DataFrame, columns: Mapping[str, Column]) -> Table:
 
 
 def layer_table(scores: pd.DataFrame) -> Table:
-    """Lay out the layer scores of ``gossan check`` (:func:`gossan.quality.score_layers`)."""
+    """Lay out the layer scores of :func:`gossan.quality.score_layers`, the most telling first."""
     frame = _with_layer(scores)
+    if "z" in frame.columns:
+        frame = frame.sort_values("z", ascending=False, kind="stable")
     if {"partner", "partner_rho"} <= set(frame.columns):
         pairs = zip(frame["partner"], frame["partner_rho"], strict=True)
         like = [f"{name} ({number(rho, 2)})" if rho == rho else "–" for name, rho in pairs]
@@ -93,7 +99,9 @@ def target_table(targets: gpd.GeoDataFrame, letters: Sequence[str], *, limit: in
     if letters:
         frame["letter"] = list(letters)[:limit]
     if "drivers" in frame:
-        frame["drivers"] = ["; ".join(driver_texts(drivers)) for drivers in frame["drivers"]]
+        frame["drivers"] = [
+            "; ".join(driver_texts(drivers)[:_DRIVERS_SHOWN]) for drivers in frame["drivers"]
+        ]
     return frame_table(frame, _TARGET_COLUMNS)
 
 
@@ -232,11 +240,12 @@ def _cells(values: list[Any], column: Column) -> list[Cell]:
     texts = [_text(value, column) for value in values]
     if not column.bar:
         return [Cell(text) for text in texts]
-    known = [float(value) for value in values if value is not None and math.isfinite(value)]
-    longest = 1.0 if column.kind == "share" else max([*known, 0.0]) or 1.0
+    numbers = np.array([math.nan if value is None else float(value) for value in values])
+    highest = 1.0 if column.kind == "share" else np.nanmax(numbers, initial=column.bar_from)
+    length = (numbers - column.bar_from) / ((highest - column.bar_from) or 1.0)
     return [
-        Cell(text, max(0.0, float(value)) / longest if text != "–" else None)
-        for text, value in zip(texts, values, strict=True)
+        Cell(text, None if math.isnan(part) else min(1.0, max(0.0, part)))
+        for text, part in zip(texts, length.tolist(), strict=True)
     ]
 
 
