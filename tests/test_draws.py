@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from gossan.draws import DrawEnsemble
 from gossan.exceptions import LabelError
 from gossan.labels import AllUnlabelled, RandomNegatives
+from gossan.models import CellExtraTrees
 
 
 @pytest.fixture
@@ -34,20 +35,6 @@ class Recorder(ClassifierMixin, BaseEstimator):
         return np.tile([0.5, 0.5], (len(X), 1))
 
 
-class TwoMembers(ClassifierMixin, BaseEstimator):
-    """An ensemble whose own members score 0.2 apart."""
-
-    def __init__(self, random_state=0):
-        self.random_state = random_state
-
-    def fit(self, X, y):
-        self.mean_ = np.random.default_rng(self.random_state).uniform()
-        return self
-
-    def predict_with_spread(self, X):
-        return np.full(len(X), self.mean_), np.full(len(X), 0.1)
-
-
 def test_score_is_the_mean_of_the_members(ground):
     """The ensemble's score is the mean of its members' scores, its spread their deviation."""
     X, y, places = ground
@@ -58,13 +45,12 @@ def test_score_is_the_mean_of_the_members(ground):
     np.testing.assert_allclose(spread, members.std(axis=0), atol=1e-7)
 
 
-def test_spread_adds_the_variance_within_members(ground):
-    """Members that are ensembles add their own variance to the variance between them."""
+def test_single_ensemble_tells_its_own_spread(ground):
+    """With one draw, an ensemble's spread is that of its own members."""
     X, y, places = ground
-    ensemble = DrawEnsemble(TwoMembers(), RandomNegatives(), n_draws=5).fit(X, y, places)
-    means = np.array([member.mean_ for member in ensemble.members_])
-    _, spread = ensemble.predict_with_spread(X)
-    np.testing.assert_allclose(spread, np.sqrt(means.var() + 0.01))
+    ensemble = DrawEnsemble(CellExtraTrees(10, random_state=0), AllUnlabelled()).fit(X, y, places)
+    expected = ensemble.members_[0].predict_with_spread(X)
+    np.testing.assert_array_equal(ensemble.predict_with_spread(X), expected)
 
 
 def test_single_plain_member_has_no_spread(ground):

@@ -105,9 +105,8 @@ def check(study: StudyFile) -> None:
     result = check_study(read_study(study))
     for finding in result.findings:
         colour = {"error": "red", "warning": "yellow"}.get(finding.severity, "cyan")
-        out.print(
-            f"[bold {colour}]{finding.severity}[/] {escape(finding.place)}: {escape(finding.message)}"
-        )
+        severity = f"[bold {colour}]{finding.severity}[/]"
+        out.print(f"{severity} {escape(finding.place)}: {escape(finding.message)}")
         if finding.remedy:
             out.print(f"    → {escape(finding.remedy)}")
     if len(result.layer_scores):

@@ -38,8 +38,9 @@ class HasSpread(Protocol):
 class DrawEnsemble(ClassifierMixin, BaseEstimator):
     """Fit clones of an estimator, each to the positives and its own draw of other cells.
 
-    The score is the mean over the members and the spread their standard deviation, the
-    members' own spread included (Zuo & Wang 2020 use 50 random draws so).
+    The score is the mean over the members and the spread their standard deviation (Zuo & Wang
+    2020 use 50 random draws so). What the trees of a forest disagree on within one draw is no
+    part of it: of scores near 0 and 1 that is a function of the mean, and says nothing more.
 
     Parameters
     ----------
@@ -134,24 +135,20 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_with_spread(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean score and its standard deviation over members, each of shape (n,).
+        """Mean score and its standard deviation over draws, each of shape (n,).
 
-        A member that is itself an ensemble brings its own variance: the total is the mean
-        variance within the members plus the variance between their means.
+        A single member tells its own spread, if it is an ensemble; NaN otherwise.
         """
         check_is_fitted(self)
         if len(self.members_) == 1:
             return score_and_spread(self.members_[0], X)
-        total, squares, within = (np.zeros(len(X)) for _ in range(3))
+        total, squares = np.zeros(len(X)), np.zeros(len(X))
         for member in self.members_:
-            score, spread = score_and_spread(member, X)
+            score = member.predict_proba(X)[:, 1]
             total += score
             squares += score**2
-            within += np.nan_to_num(spread) ** 2
-        count = len(self.members_)
-        mean = total / count
-        between = np.maximum(squares / count - mean**2, 0.0)
-        return mean, np.sqrt(between + within / count)
+        mean = total / len(self.members_)
+        return mean, np.sqrt(np.maximum(squares / len(self.members_) - mean**2, 0.0))
 
     def predict_proba(self, X: FloatArray) -> FloatArray:
         """Mean score in the second column, shape (n, 2)."""

@@ -291,7 +291,9 @@ def _evaluation(
             progress=run.steps("evaluation"),
         )
         cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
-        stability = draw_stability(model, cells, negatives=sampler, random_state=study.seed)
+        stability = draw_stability(
+            model, cells, negatives=sampler, n_draws=n_draws, random_state=study.seed
+        )
         evaluation = {
             "method": study.method.name,
             "negatives": repr(sampler),

@@ -187,7 +187,7 @@ class Raster(_Table):
     transform: Literal["none", "log"] = Field("none", description="taken cell by cell")
     resampling: Literal["auto", "nearest", "bilinear", "cubic", "average"] = Field(
         "auto",
-        description="'auto': mean (share of a class) from finer grids, bilinear (nearest) from coarser",
+        description="'auto': mean, or share of a class, from finer grids; else bilinear or nearest",
     )
 
 

@@ -185,22 +185,23 @@ def draw_stability(
     cells: StudyCells,
     *,
     negatives: Sampler,
-    n_draws: int = 5,
+    n_draws: int = 1,
+    repeats: int = 5,
     top: float = 0.05,
     max_cells: int = 50_000,
     random_state: int = 0,
 ) -> dict[str, Any]:
     """How far the ranking of the area depends on which negatives and seeds were drawn.
 
-    ``n_draws`` models, each fitted to one draw with its own seed, score a uniform sample of the
-    study's cells; see :func:`gossan.evaluate.rank_stability`.
+    The whole ensemble of ``n_draws`` is fitted ``repeats`` times, each with its own seed, and
+    scores a uniform sample of the study's cells; see :func:`gossan.evaluate.rank_stability`.
     """
     rng = np.random.default_rng(random_state)
     count = min(max_cells, len(cells.labels))
     shown = np.sort(rng.choice(len(cells.labels), count, replace=False))
     maps = []
-    for draw in range(n_draws):
-        ensemble = DrawEnsemble(model, negatives, 1, random_state + 1 + draw)
+    for repeat in range(repeats):
+        ensemble = DrawEnsemble(model, negatives, n_draws, random_state + 1 + repeat)
         ensemble.fit(cells.features, cells.labels, cells.coordinates)
         maps.append(_score(ensemble, cells.features, shown))
     return dict(rank_stability(np.stack(maps), top=top))
