@@ -31,8 +31,8 @@ METHODS_PAGE = f"""# Methods
 
 A method is an estimator with an entry in the catalogue; `[method] name = "…"` in a study file
 chooses it, and `[method] parameters = {{ … }}` changes its settings. The default is
-`{DEFAULT_METHOD}`. Their held-out figures on real surveys are in [Results](results.md). This page is
-written by `docs/make_reference.py`.
+`{DEFAULT_METHOD}`. Their held-out figures on real surveys are in [Results](results.md). This page
+is written by `docs/make_reference.py`.
 """
 
 
