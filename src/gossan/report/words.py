@@ -67,15 +67,7 @@ def verdict(evaluation: Mapping[str, Any]) -> Verdict:
     low, high = held_out.get("ci95", {}).get("auc_background") or (math.nan, math.nan)
     above = f"{percent(held_out['auc_background'])} of the background, on average"
     if n_deposits < FEWEST_DEPOSITS or not math.isfinite(low + high):
-        held = f"{n_deposits} deposit{'' if n_deposits == 1 else 's'}"
-        return Verdict(
-            "cannot-say",
-            "Your data cannot say how good this map is",
-            f"Only {held} could be held out, in too few clusters for an interval: it takes "
-            f"{FEWEST_DEPOSITS} or more, or chance alone can give almost any figure. Treat the map "
-            "as a hypothesis: add deposits or occurrences of the same type, and judge it by "
-            "geology.",
-        )
+        return _too_few(n_deposits)
     if low <= 0.5 <= high:
         return Verdict(
             "cannot-say",
@@ -94,26 +86,7 @@ def verdict(evaluation: Mapping[str, Any]) -> Verdict:
             "is wrong for the others: look for mixed deposit types, and for layers that record "
             "where people looked rather than what is there.",
         )
-    few = (
-        f" With {n_deposits} deposits the intervals are wide: read them, not the middle."
-        if n_deposits < _FEW_DEPOSITS
-        else ""
-    )
-    top_low = (held_out["ci95"].get("capture", {}).get("0.05") or (0.0, 0.0))[0]
-    if top_low <= 0.05:
-        return Verdict(
-            "partly",
-            "The map is better than chance, but not shown to be so in its top 5 %",
-            f"A held-out deposit outscores {above} (95 % interval {percent_range((low, high))}). "
-            "For the top 5 % of the area the interval still includes chance: the map is safer for "
-            f"ruling ground out than for choosing where to drill.{few}",
-        )
-    return Verdict(
-        "shown",
-        "The map finds deposits it was not shown",
-        f"A held-out deposit outscores {above} (95 % interval {percent_range((low, high))}; a map "
-        f"drawn at random would give 50 %).{few}",
-    )
+    return _better_than_chance(held_out, n_deposits, above)
 
 
 def percent(share: float, *, digits: int = 0) -> str:
@@ -149,3 +122,39 @@ def count(number: float) -> str:
     """
     whole = round(number)
     return str(whole) if abs(number - whole) < 0.05 else f"{number:.1f}"
+
+
+def _too_few(n_deposits: int) -> Verdict:
+    held = f"{n_deposits} deposit{'' if n_deposits == 1 else 's'}"
+    return Verdict(
+        "cannot-say",
+        "Your data cannot say how good this map is",
+        f"Only {held} could be held out. It takes {FEWEST_DEPOSITS} or more, in several clusters, "
+        "before an interval means anything; with fewer, chance alone can give almost any figure. "
+        "Treat the map as a hypothesis: add deposits or occurrences of the same type, and judge it "
+        "by geology.",
+    )
+
+
+def _better_than_chance(held_out: Mapping[str, Any], n_deposits: int, above: str) -> Verdict:
+    interval = percent_range(held_out["ci95"]["auc_background"])
+    few = (
+        f" With {n_deposits} deposits the intervals are wide: read them, not the middle."
+        if n_deposits < _FEW_DEPOSITS
+        else ""
+    )
+    top_low = (held_out["ci95"].get("capture", {}).get("0.05") or (0.0, 0.0))[0]
+    if top_low <= 0.05:
+        return Verdict(
+            "partly",
+            "The map is better than chance, but not shown to be so in its top 5 %",
+            f"A held-out deposit outscores {above} (95 % interval {interval}). "
+            "For the top 5 % of the area the interval still includes chance: the map is safer for "
+            f"ruling ground out than for choosing where to drill.{few}",
+        )
+    return Verdict(
+        "shown",
+        "The map finds deposits it was not shown",
+        f"A held-out deposit outscores {above} (95 % interval {interval}; a map "
+        f"drawn at random would give 50 %).{few}",
+    )
