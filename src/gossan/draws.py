@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from gossan.exceptions import LabelError
@@ -116,21 +117,18 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         labelled = np.flatnonzero(y >= 0)
         if not (y == 1).any():
             raise LabelError("No cell is labelled as a deposit, so there is nothing to learn from.")
-        drawn_as = -1 if getattr(self.estimator, "uses_unlabelled", False) else 0
         features = X if self.negatives.needs_features else None
-        self.members_, self.n_training_cells_ = [], []
-        for seed in _seeds(self.random_state, self.n_draws):
-            drawn = self.negatives.sample(features, y, coordinates, seed)
-            if len(drawn) == 0 and not (y == 0).any():
-                raise LabelError(f"{self.negatives} found no unlabelled cell to draw from.")
-            cells = np.concatenate([labelled, drawn])
-            targets = np.concatenate([y[labelled], np.full(len(drawn), drawn_as)])
-            member = clone(self.estimator)
-            if "random_state" in member.get_params():
-                member.set_params(random_state=seed)
-            order = np.argsort(cells, kind="stable")
-            self.members_.append(member.fit(X[cells[order]], targets[order]))
-            self.n_training_cells_.append(len(cells))
+        seeds = _seeds(self.random_state, self.n_draws)
+        draws = [self._draw(features, y, coordinates, seed) for seed in seeds]
+        shown = [np.sort(np.concatenate([labelled, drawn])) for drawn in draws]
+        # Every cell that any draw takes is read once: the features may lie in a store on disk.
+        read = np.unique(np.concatenate(shown))
+        values = X[read]
+        self.members_ = Parallel(n_jobs=-1, prefer="threads")(
+            delayed(self._fit_member)(values[np.searchsorted(read, cells)], y[cells], seed)
+            for cells, seed in zip(shown, seeds, strict=True)
+        )
+        self.n_training_cells_ = [len(cells) for cells in shown]
         self.classes_ = np.array([0, 1])
         return self
 
@@ -150,6 +148,25 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         mean = total / len(self.members_)
         return mean, np.sqrt(np.maximum(squares / len(self.members_) - mean**2, 0.0))
 
+    def _draw(
+        self, features: Any, y: npt.NDArray[Any], coordinates: FloatArray, seed: int
+    ) -> npt.NDArray[np.int64]:
+        drawn = self.negatives.sample(features, y, coordinates, seed)
+        if len(drawn) == 0 and not (y == 0).any():
+            raise LabelError(f"{self.negatives} found no unlabelled cell to draw from.")
+        return drawn
+
+    def _fit_member(self, X: FloatArray, y: npt.NDArray[Any], seed: int) -> Any:
+        """One clone, fitted to one draw; drawn cells are negatives unless it learns from them."""
+        member = clone(self.estimator)
+        member.set_params(**dict.fromkeys(_settings(member, "random_state"), seed))
+        threads = {k: v for k, v in _settings(member, "n_jobs").items() if v is not None}
+        if self.n_draws > 1:  # the draws already use every processor
+            member.set_params(**dict.fromkeys(threads, 1))
+        unlabelled = -1 if getattr(member, "uses_unlabelled", False) else 0
+        member.fit(X, np.where(y == -1, unlabelled, y))
+        return member.set_params(**threads)
+
     def predict_proba(self, X: FloatArray) -> FloatArray:
         """Mean score in the second column, shape (n, 2)."""
         score, _ = self.predict_with_spread(X)
@@ -166,6 +183,15 @@ def score_and_spread(model: Any, X: FloatArray) -> tuple[FloatArray, FloatArray]
         return model.predict_with_spread(X)
     score = model.predict_proba(X)[:, 1]
     return score, np.full(len(score), np.nan)
+
+
+def _settings(estimator: Any, parameter: str) -> dict[str, Any]:
+    """A parameter of an estimator and of the estimators inside it, where they have it."""
+    return {
+        key: value
+        for key, value in estimator.get_params(deep=True).items()
+        if key == parameter or key.endswith(f"__{parameter}")
+    }
 
 
 def _seeds(random_state: int, count: int) -> list[int]:

@@ -20,6 +20,8 @@ IntArray = npt.NDArray[np.integer[Any]]
 
 _QUANTILES = np.linspace(0.0, 1.0, 1001)
 _CELLS_PER_CALL = 65_536
+_IN_MEMORY = 1_000_000_000
+"""Bytes up to which evidence is held in memory."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,13 @@ class CrossValidation:
 
 
 def study_cells(evidence: xr.DataArray, labels: xr.DataArray, *, window: int = 1) -> StudyCells:
-    """Flatten evidence and labels to the cells where any layer is observed, row by row."""
+    """Flatten evidence and labels to the cells of the study, row by row.
+
+    A stack of at most a gigabyte is read into memory once, since every fold asks for its cells
+    again; a larger one stays where it is and is read block by block.
+    """
+    if evidence.nbytes <= _IN_MEMORY:
+        evidence = evidence.compute()
     rows, columns = np.nonzero(valid_cells(evidence))
     return StudyCells(
         features=CellFeatures(evidence, rows, columns, window),
