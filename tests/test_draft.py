@@ -8,6 +8,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyproj
 import pytest
 import rasterio
 import shapely
@@ -15,6 +16,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossan.datasets import synthetic_district, write_district
 from gossan.draft import FileFacts, draft_study, inspect_folder
 from gossan.draft.choices import group_rasters, round_125
 from gossan.draft.facts import UNKNOWN_CRS, projected_crs
@@ -445,10 +447,42 @@ def test_a_folder_that_lacks_something_says_what(
 
 
 def test_earlier_runs_are_no_survey_files(folder: Path) -> None:
-    """Maps under runs/ and hidden folders are passed over."""
-    for name in ("runs/a/prospectivity.tif", ".cache/b.tif", "mag.tif"):
+    """Maps under runs/, a district's truth and hidden folders are passed over."""
+    for name in ("runs/a/score.tif", "truth/a.tif", ".cache/b.tif", "mag.tif"):
         _write_raster(folder / name, RNG.normal(size=(110, 110)).astype("float32"))
     assert [found.file for found in inspect_folder(folder)] == ["known deposits.csv", "mag.tif"]
+
+
+def test_an_earlier_map_is_no_evidence(folder: Path) -> None:
+    """A posterior probability has seen the deposits: it is named in a remark, not used."""
+    for name in ("PosteriorProbability.tif", "mag.tif"):
+        _write_raster(folder / name, RNG.normal(size=(120, 120)).astype("float32"))
+    study, text = _draft(folder)
+    assert [raster.file for raster in study.rasters] == ["mag.tif"]
+    assert "Not used: PosteriorProbability.tif, by its name an earlier map" in text
+
+
+def test_the_stand_in_crs_survives_a_file(tmp_path: Path) -> None:
+    """Read back from a GeoTIFF, the CRS of unknown metres equals itself."""
+    _write_raster(tmp_path / "a.tif", np.zeros((2, 2), dtype="float32"), crs=UNKNOWN_CRS)
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        assert pyproj.CRS(dataset.crs) == pyproj.CRS(UNKNOWN_CRS)
+
+
+def test_the_synthetic_district_is_drafted_from_its_files(tmp_path: Path) -> None:
+    """What `gossan demo` writes is recognised: censored text, rocks, faults, known deposits."""
+    district = synthetic_district(1, shape=(60, 80), n_deposits=15, n_known=8, n_samples=150)
+    write_district(district, tmp_path)
+    study, text = _draft(tmp_path)
+    assert study.deposits.file == "deposits.csv"
+    assert '# where = { commodity = ["Cu-Au"] }' in text
+    assert study.samples[0].censored == "text"
+    assert {raster.name for raster in study.rasters} == {"gravity", "magnetics"}
+    assert {v.name: v.measure for v in study.vectors} == {
+        "faults": "distance",
+        "geology": "category",
+    }
+    assert study.vectors[1].column == "lithology"
 
 
 def test_the_draft_is_the_same_every_time_and_is_read_back(folder: Path) -> None:

@@ -15,7 +15,6 @@ from gossan.draft.facts import UNKNOWN_CRS, Extent, FileFacts, projected_crs
 
 FEWEST_CELLS, MOST_CELLS = 10_000, 500_000
 _FEWEST_CELLS_LIKE = 5_000
-_EVIDENCE = {"samples", "raster", "category raster", "lines", "polygons", "segments", "rings"}
 _CELL_COVERING = {"samples", "raster", "category raster"}
 
 
@@ -69,9 +68,8 @@ def _in_metres(found: FileFacts) -> tuple[str, Extent]:
     return crs, transform_extent(found.extent, found.crs, crs)
 
 
-def choose_area(facts: Sequence[FileFacts]) -> AreaChoice:
-    """CRS, extent and cells that suit the evidence among ``facts``."""
-    evidence = [found for found in facts if found.kind in _EVIDENCE]
+def choose_area(evidence: Sequence[FileFacts]) -> AreaChoice:
+    """CRS, extent and cells that suit the files of evidence."""
     crs, crs_reason = _choose_crs(evidence)
     covering = [found for found in evidence if found.kind in _CELL_COVERING] or evidence
     extent = _covered(covering, crs)
@@ -142,7 +140,7 @@ def round_125(value: float) -> float:
     return float(f"{steps[np.abs(np.log(steps / value)).argmin()]:.12g}")
 
 
-def _choose_crs(evidence: list[FileFacts]) -> tuple[str, str]:
+def _choose_crs(evidence: Sequence[FileFacts]) -> tuple[str, str]:
     projected = [f for f in evidence if f.crs and not f.in_degrees and f.crs != UNKNOWN_CRS]
     if projected:
         crs, count = Counter(str(found.crs) for found in projected).most_common(1)[0]
@@ -154,7 +152,7 @@ def _choose_crs(evidence: list[FileFacts]) -> tuple[str, str]:
     return UNKNOWN_CRS, ""
 
 
-def _covered(evidence: list[FileFacts], crs: str) -> Extent:
+def _covered(evidence: Sequence[FileFacts], crs: str) -> Extent:
     extents = [transform_extent(f.extent, f.crs, crs) for f in evidence if f.extent and f.crs]
     return _union([extent for extent in extents if np.isfinite(extent).all()])
 
@@ -180,14 +178,14 @@ def _most_shared_grid(rasters: list[FileFacts], crs: str) -> RasterGroup | None:
     return RasterGroup(shared[0].file, tuple(shared)) if fair and enough else None
 
 
-def _choose_cell_size(evidence: list[FileFacts], extent: Extent) -> tuple[float, str]:
+def _choose_cell_size(evidence: Sequence[FileFacts], extent: Extent) -> tuple[float, str]:
     samples = [f for f in evidence if f.kind == "samples" and np.isfinite(f.spacing)]
     rasters = [f for f in evidence if f.cell_size is not None and not f.in_degrees]
     if samples:
         densest = min(samples, key=lambda found: found.spacing)
         # Rather finer: the next of 1, 2, 5 below.
         size = round_125(densest.spacing / 2 / 1.5)
-        reason = f"about half the median spacing of the samples, {densest.spacing:,.0f} m"
+        reason = f"a round half or less of the samples' median spacing, {densest.spacing:,.0f} m"
     elif rasters:
         native = float(np.median([np.mean(f.cell_size or np.nan) for f in rasters]))
         size, reason = round_125(native), f"the rasters' own cells are {native:,.6g}"

@@ -56,10 +56,15 @@ Kind = Literal[
 ]
 Extent = tuple[float, float, float, float]
 
-UNKNOWN_CRS = 'LOCAL_CS["unknown place, in metres",UNIT["metre",1]]'
+# With its axes said, as GDAL would add them: else the CRS read back from a file differs from it.
+UNKNOWN_CRS = (
+    'LOCAL_CS["unknown place, in metres",UNIT["metre",1],AXIS["Easting",EAST],'
+    'AXIS["Northing",NORTH]]'
+)
 """Stands for the CRS of metres of which no file says where they are counted from."""
 
 _DEEPEST_FOLDER = 3
+_PASSED_OVER = {"runs", "truth"}
 _WHOLE_RASTER = 4_000_000
 _SAMPLED_WINDOW = 256
 _MOST_CLASSES = 100
@@ -68,6 +73,9 @@ _DEPOSIT_FILE = re.compile(
     r"deposit|occurr|mines?(?![a-z])|minerali|prospect|showing|orebod|target|known", re.IGNORECASE
 )
 _DEPOSIT_COLUMN = re.compile(r"commodit|deposit|occurr|minerali|orebod|ore_?type", re.IGNORECASE)
+_RESULT_FILE = re.compile(
+    r"prospectivi|posterior|probab|favou?rab|predict|classif(?:ied|ication)", re.IGNORECASE
+)
 _SAMPLE_FILE = re.compile(
     r"sample|assay|geochem|chem|soil|till|sediment|stream|rock|horizon|xrf|icp", re.IGNORECASE
 )
@@ -140,7 +148,8 @@ def inspect_folder(folder: str | os.PathLike[str]) -> list[FileFacts]:
     Parameters
     ----------
     folder : path-like
-        Hidden files and the folder ``runs`` are passed over.
+        Hidden files and the folders ``runs`` (maps made before) and ``truth`` (of a synthetic
+        district) are passed over.
 
     Returns
     -------
@@ -183,7 +192,7 @@ def _survey_files(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(
             name
             for name in folders
-            if not deep and name != "runs" and name[0] != "." and Path(name).suffix not in wholes
+            if not (deep or name in _PASSED_OVER or name[0] == "." or Path(name).suffix in wholes)
         )
         for name in sorted(files):
             if name[0] != "." and Path(name).suffix.lower() in suffixes:
@@ -443,6 +452,11 @@ def _crs_text(crs: pyproj.CRS) -> str | None:
 def _bounds(values: Any) -> Extent:
     west, south, east, north = (float(value) for value in values)
     return west, south, east, north
+
+
+def looks_like_result(facts: FileFacts) -> bool:
+    """Whether a raster's name is that of an earlier map, which has seen the deposits."""
+    return facts.is_raster and bool(_RESULT_FILE.search(f"{Path(facts.file).stem} {facts.title}"))
 
 
 def _choose_deposits(facts: list[FileFacts]) -> FileFacts | None:

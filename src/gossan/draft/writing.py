@@ -19,7 +19,13 @@ from gossan.draft.choices import (
     in_area,
     place_unknown,
 )
-from gossan.draft.facts import UNKNOWN_CRS, FileFacts, deposit_hint, inspect_folder
+from gossan.draft.facts import (
+    UNKNOWN_CRS,
+    FileFacts,
+    deposit_hint,
+    inspect_folder,
+    looks_like_result,
+)
 from gossan.draft.marks import choose_samples, oxide_range
 from gossan.draft.toml import alternative, comment, defaults, meaning, setting
 from gossan.exceptions import StudyError
@@ -50,6 +56,7 @@ _KINDS = {
 }
 _RASTERS = {"raster", "category raster"}
 _VECTORS = {"lines", "polygons", "segments", "rings"}
+_EVIDENCE = {"samples", *_RASTERS, *_VECTORS}
 _AREAL = {"polygons", "rings"}
 _METALS = re.compile(
     r"\b(gold|silver|copper|zinc|lead|nickel|cobalt|iron|chromium|chromite|manganese|tungsten|tin|"
@@ -74,14 +81,12 @@ def draft_study(folder: str | os.PathLike[str]) -> str:
     Returns
     -------
     str
-        TOML that :func:`gossan.study.read_study` accepts. Each guess has its reason above it; what
-        is doubtful is left as a comment to take up.
+        TOML that :func:`gossan.study.read_study` accepts; what is doubtful stays a comment.
 
     Raises
     ------
     StudyError
-        If the folder holds no survey file, no known deposits, or no evidence; saying what was
-        found and what to add.
+        If survey files, known deposits or evidence are lacking: what was found, what to add.
 
     Examples
     --------
@@ -95,10 +100,10 @@ def draft_study(folder: str | os.PathLike[str]) -> str:
     folder = Path(folder)
     facts = place_unknown(inspect_folder(folder))
     deposits = next((found for found in facts if found.kind == "deposits"), None)
-    evidence = [f for f in facts if f.kind in {"samples", *_RASTERS, *_VECTORS}]
+    evidence = [f for f in facts if f.kind in _EVIDENCE and not looks_like_result(f)]
     if deposits is None or not evidence:
         raise StudyError(_explain_lack(folder, facts, deposits))
-    area = choose_area(facts)
+    area = choose_area(evidence)
     kept = [found for found in evidence if in_area(found, area)]
     sources = _sources(kept, [found.file for found in facts])
     if not any(line.startswith("[[") for line in sources):
@@ -439,7 +444,12 @@ def _left_over(
     """Points as an alternative source, and evidence that lies elsewhere as a remark."""
     lines: list[str] = []
     for found in facts:
-        if found.kind in {"samples", *_RASTERS, *_VECTORS} and found not in kept:
+        if looks_like_result(found):
+            lines += comment(
+                f"Not used: {found.file}, by its name an earlier map, which has seen the deposits: "
+                "as evidence it would flatter every figure."
+            )
+        elif found.kind in _EVIDENCE and found not in kept:
             lines += comment(
                 f"Not used: {found.file}, for it does not meet the area "
                 f"({', '.join(f'{edge:.0f}' for edge in area.extent)}). Is its CRS right?"
