@@ -12,7 +12,7 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gossan.draws import score_and_spread
-from gossan.exceptions import SurveyDataWarning
+from gossan.exceptions import StudyError, SurveyDataWarning
 from gossan.geochem import screen_elements
 from gossan.models._base import FloatArray, training_labels
 
@@ -85,6 +85,8 @@ class LayerScreen(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
         """Screen the layers of ``X`` (n, layers[, window, window]), then fit the estimator."""
+        if not self.z >= 0:
+            raise StudyError(f"The screen's threshold is {self.z}: give a Z of 0 or more.")
         layers, labels = validate_data(self, X, y, allow_nd=True, **_ANY_LAYERS)
         height, width = layers.shape[2:] or (1, 1)
         middle = layers.reshape(*layers.shape[:2], -1)[:, :, height // 2 * width + width // 2]
