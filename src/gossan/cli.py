@@ -25,8 +25,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-out = Console(highlight=False, soft_wrap=True)
+# Where the output is no terminal, lines are as long as they are.
+_WIDTH = None if sys.stdout.isatty() else 200
+out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_SCORES_SHOWN = ["layer", "coverage", "resolution_ratio", "cluster", "nugget", "auc", "z"]
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file, or the folder that holds it.")]
 Output = Annotated[
@@ -47,9 +51,6 @@ def main() -> None:
     except GossanError as error:
         err.print(f"[bold red]Error:[/] {escape(str(error))}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        err.print("Stopped. What is finished is kept; the same command goes on from there.")
-        sys.exit(130)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         err.print(f"[bold red]Error:[/] {escape(error.strerror or str(error))}{escape(where)}.")
@@ -69,7 +70,7 @@ def demo(
     district = synthetic_district(seed=seed)
     study_file = write_district(district, folder)
     out.print(f"Synthetic district {seed} written to [bold]{folder}[/].")
-    with _progress() as progress:
+    with _resumable(), _progress() as progress:
         path = run_study(read_study(study_file), truth=district.truth, progress=progress)
     from gossan import io
 
@@ -111,7 +112,7 @@ def check(study: StudyFile) -> None:
             out.print(f"    → {escape(finding.remedy)}")
     if len(result.layer_scores):
         out.print()
-        _print_table(result.layer_scores.reset_index())
+        _print_table(result.layer_scores.reset_index()[_SCORES_SHOWN])
     n_errors = sum(finding.severity == "error" for finding in result.findings)
     out.print(f"\n{len(result.findings)} findings, {n_errors} of them errors.")
     if n_errors:
@@ -125,7 +126,7 @@ def run(study: StudyFile, output: Output = None, scheduler: Scheduler = None) ->
     from gossan.study import read_study
 
     settings = read_study(study)
-    with _cluster(scheduler), _progress() as progress:
+    with _resumable(), _cluster(scheduler), _progress() as progress:
         path = run_study(settings, output=output, progress=progress)
     _print_held_out(path)
     _print_run(path)
@@ -207,6 +208,16 @@ def _cluster(address: str | None) -> Iterator[None]:
         raise StudyError(f"No Dask scheduler answers at {address}: {error}.") from error
     with client:
         yield
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Say on Ctrl-C that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("Stopped. What is finished is kept; the same command goes on from there.")
+        raise typer.Exit(130) from None
 
 
 @contextmanager

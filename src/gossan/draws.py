@@ -9,6 +9,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import ThreadpoolController
 
 from gossan.exceptions import LabelError
 
@@ -164,7 +165,9 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         if self.n_draws > 1:  # the draws already use every processor
             member.set_params(**dict.fromkeys(threads, 1))
         unlabelled = -1 if getattr(member, "uses_unlabelled", False) else 0
-        member.fit(X, np.where(y == -1, unlabelled, y))
+        # Each draw has one thread: OpenMP teams inside a pool of threads wait for one another.
+        with ThreadpoolController().limit(limits=1 if self.n_draws > 1 else None):
+            member.fit(X, np.where(y == -1, unlabelled, y))
         return member.set_params(**threads)
 
     def predict_proba(self, X: FloatArray) -> FloatArray:

@@ -39,6 +39,7 @@ def study_file(district, tmp_path: Path) -> Path:
     file = write_district(district, tmp_path / "district")
     text = file.read_text()
     text = text.replace("focal = [3, 7]", "parameters = { n_estimators = 20 }")
-    text += "bootstrap = 200\n"
+    text = text.replace("folds = 6", "folds = 3\nbootstrap = 200")
+    text += "\n[negatives]\ndraws = 2\n"
     file.write_text(text)
     return file

@@ -20,6 +20,9 @@ from gossan import io
 from gossan.pipeline import run_study
 from gossan.study import read_study
 
+# The district has an element below detection in half of its samples: left out, with a warning.
+pytestmark = pytest.mark.filterwarnings("ignore::gossan.exceptions.SurveyDataWarning")
+
 OUTPUTS = [
     "evidence.zarr",
     "labels.tif",
@@ -128,21 +131,19 @@ def test_changed_file_remakes_everything_after_it(study_file):
 
 def test_killed_runs_resume_to_the_same_bytes(study_file, tmp_path):
     """Kill -9 again and again, at any stage: the finished run is the uninterrupted one."""
-    whole = tmp_path / "whole"
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
     run_study(read_study(study_file), output=whole)
-    broken = tmp_path / "broken"
     command = [sys.executable, "-m", "gossan.cli", "run", str(study_file), "--output", str(broken)]
     kills = 0
-    for patience in (2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 600):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        try:
-            process.wait(timeout=patience)
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-    assert process.returncode == 0, process.stderr.read().decode()
+    for patience in (3.0, 3.5, 4.0, 4.5, 5.0, 600):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            try:
+                process.wait(timeout=patience)
+                break
+            except subprocess.TimeoutExpired:
+                process.kill()
+                kills += 1
+    assert process.returncode == 0
     assert kills >= 1
     assert digests(broken) == digests(whole)
 
@@ -150,12 +151,11 @@ def test_killed_runs_resume_to_the_same_bytes(study_file, tmp_path):
 def test_interrupt_says_that_work_is_kept(study_file):
     """Ctrl-C ends with a sentence and exit code 130, not a traceback."""
     command = [sys.executable, "-m", "gossan.cli", "run", str(study_file)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    lock = study_file.parent / "runs"
-    while not lock.exists():
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (study_file.parent / "runs").exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "goes on from there" in stderr
     assert "Traceback" not in stderr
@@ -233,4 +233,4 @@ def test_held_out_skill_is_above_chance(district, study_file):
     folder = run_study(read_study(study_file))
     found = truth_table(io.read_map(folder / "prospectivity.tif"), district.truth)
     row = found.reset_index().iloc[-1]
-    assert row["undiscovered"] > row["expected by chance"]
+    assert row["undiscovered"] > row["expected"]

@@ -30,12 +30,12 @@ def edited(study_file, old, new):
         ('x = "easting"', 'x = "eastin"', "easting"),
         ("footprint = 3", "footprin = 3", "Did you mean 'footprint'"),
         ("footprint = 3", "footprint = 2", "odd"),
-        ('crs = "EPSG:32650"\ncell_size', 'crs = "EPSG:4326"\ncell_size', "projected CRS"),
+        ('crs = "EPSG:32650"\ncell_size', 'crs = "EPSG:4326"\ncell_size', "UTM zone"),
         ('x = "easting"\ny = "northing"', 'x = "northing"\ny = "easting"', "swap"),
         ('["Cu-Au"]', '["Gold"]', "Cu-Au"),
         ('name = "extra-trees"', 'name = "extra-tree"', "Did you mean 'extra-trees'"),
         ("n_estimators", "n_estimator", "Did you mean 'n_estimators'"),
-        ("folds = 6", "folds = 40", "deposits"),
+        ("folds = 3", "folds = 40", "deposits"),
     ],
 )
 def test_wrong_setting(gossan, study_file, old, new, message):
