@@ -1,0 +1,49 @@
+"""The package as a whole: light to import, documented as it is, honest about its house."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gossan
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_import_leaves_heavy_libraries_out():
+    """``import gossan`` imports neither torch nor matplotlib nor the web stack."""
+    code = (
+        "import sys, gossan\n"
+        "heavy = {'torch', 'matplotlib', 'panel', 'rasterio', 'sklearn', 'numba', 'dask'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    shown = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert shown.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", gossan.__all__)
+def test_public_names_exist(name):
+    """Every public name can be had."""
+    assert getattr(gossan, name) is not None
+
+
+def test_unknown_name_is_an_attribute_error():
+    """A name that is not there is told as Python tells it."""
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = gossan.nonsense
+
+
+def test_reference_pages_are_up_to_date():
+    """docs/study-file.md and docs/methods.md are what the settings and the catalogue say."""
+    make = runpy.run_path(str(ROOT / "docs" / "make_reference.py"))
+    for page, write in (("study-file.md", "study_page"), ("methods.md", "methods_page")):
+        assert (ROOT / "docs" / page).read_text(encoding="utf-8") == make[write]()
+
+
+@pytest.mark.parametrize("survey", ["nanling", "jabal-al-hasir", "cloncurry", "murchison"])
+def test_example_studies_are_valid(survey, survey_data):
+    """Every example study can be read, and all its files are there."""
+    study = gossan.read_study(ROOT / "examples" / survey / "study.toml")
+    assert list(study.files())
