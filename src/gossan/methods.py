@@ -174,7 +174,7 @@ _ENTRIES = [
         "Averages trees that each tell all positives from a small random draw of unlabelled cells.",
         "Choose it where many deposits may be undiscovered: one among the unlabelled spoils few "
         "members. It scores training cells out of bag, so it shows which unlabelled cells look "
-        "like deposits. With sparse deposits in a large area it comes close to a balanced forest.",
+        "like deposits. Its blunt members also hold up well where evidence is weak.",
     ),
     Method(
         "isolation-forest",

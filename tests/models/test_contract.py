@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import skops.io
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
 
 from gossan.exceptions import LabelError, StudyError
 from gossan.methods import METHODS, make_model
@@ -30,13 +31,20 @@ ESTIMATORS = [
     CellDecisionTree(),
     CellRandomForest(**FEW),
     CellExtraTrees(**FEW),
-    CellGradientBoosting(n_estimators=20),
+    CellGradientBoosting(n_estimators=10),
     BaggingPU(**FEW),
     CellIsolationForest(**FEW),
     LayerScreen(CellExtraTrees(**FEW, random_state=0)),
 ]
 ENSEMBLES = ["random-forest", "extra-trees", "bagging-pu"]
 USE_UNLABELLED = ["bagging-pu", "isolation-forest"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads cost more than they gain on a few hundred cells."""
+    with threadpool_limits(1):
+        yield
 
 
 def expected_failures(estimator):

@@ -155,8 +155,10 @@ class BaggingPU(CellClassifier):
     ratio : float, default 1.0
         Unlabelled cells a member draws, per positive; published: as many as positives. Never more
         than half of the unlabelled, so that every cell stays out of some draws.
-    min_samples_leaf : int, default 1
-        Least cells in a leaf of the members, which are decision trees on random layers.
+    min_samples_leaf : float or int, default 0.05
+        Least cells in a leaf of the members, which are decision trees on random layers: a share
+        of the cells that a member learns from, or a number. Such blunt members, averaged, held up
+        better than sharp ones on each of three surveys held out.
     max_features : {"sqrt", "log2"}, int or float, default "sqrt"
         Layers tried at each split.
     n_jobs : int, default -1
@@ -204,7 +206,7 @@ class BaggingPU(CellClassifier):
         n_estimators: int = 200,
         *,
         ratio: float = 1.0,
-        min_samples_leaf: int = 1,
+        min_samples_leaf: float = 0.05,
         max_features: str | float = "sqrt",
         n_jobs: int | None = -1,
         random_state: Any = None,
