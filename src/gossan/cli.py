@@ -100,10 +100,13 @@ def new(
 @app.command()
 def check(study: StudyFile) -> None:
     """Say what is wrong with the data, where, and how to mend it; score every layer."""
+    from gossan.pipeline import check_settings
     from gossan.quality import check_study
     from gossan.study import read_study
 
-    result = check_study(read_study(study))
+    settings = read_study(study)
+    check_settings(settings)
+    result = check_study(settings)
     for finding in result.findings:
         colour = {"error": "red", "warning": "yellow"}.get(finding.severity, "cyan")
         severity = f"[bold {colour}]{finding.severity}[/]"

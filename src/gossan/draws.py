@@ -7,9 +7,10 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import threadpool_limits
 
 from gossan.exceptions import LabelError
 
@@ -125,10 +126,14 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         # Every cell that any draw takes is read once: the features may lie in a store on disk.
         read = np.unique(np.concatenate(shown))
         values = X[read]
-        self.members_ = Parallel(n_jobs=-1, prefer="threads")(
-            delayed(self._fit_member)(values[np.searchsorted(read, cells)], y[cells], seed)
-            for cells, seed in zip(shown, seeds, strict=True)
-        )
+        # Each draw has one thread: teams of threads inside a pool of threads wait for one another.
+        # The limit on BLAS holds for the whole process, that on OpenMP for a thread.
+        alone = 1 if self.n_draws > 1 else None
+        with threadpool_limits(limits=alone, user_api="blas"):
+            self.members_ = Parallel(n_jobs=-1, prefer="threads")(
+                delayed(self._fit_member)(values[np.searchsorted(read, cells)], y[cells], seed)
+                for cells, seed in zip(shown, seeds, strict=True)
+            )
         self.n_training_cells_ = [len(cells) for cells in shown]
         self.classes_ = np.array([0, 1])
         return self
@@ -149,6 +154,17 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         mean = total / len(self.members_)
         return mean, np.sqrt(np.maximum(squares / len(self.members_) - mean**2, 0.0))
 
+    @available_if(lambda self: hasattr(self.estimator, "predict_block"))
+    def predict_block_with_spread(self, block: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The dense path of members that have one: ``(layers, h + halo, w + halo)`` → ``(h, w)``.
+
+        Score and spread equal those of :meth:`predict_with_spread` window by window.
+        """
+        check_is_fitted(self)
+        scores = [member.predict_block(block) for member in self.members_]
+        spread = np.std(scores, axis=0) if len(scores) > 1 else np.full(scores[0].shape, np.nan)
+        return np.mean(scores, axis=0), spread
+
     def _draw(
         self, features: Any, y: npt.NDArray[Any], coordinates: FloatArray, seed: int
     ) -> npt.NDArray[np.int64]:
@@ -165,8 +181,7 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         if self.n_draws > 1:  # the draws already use every processor
             member.set_params(**dict.fromkeys(threads, 1))
         unlabelled = -1 if getattr(member, "uses_unlabelled", False) else 0
-        # Each draw has one thread: OpenMP teams inside a pool of threads wait for one another.
-        with ThreadpoolController().limit(limits=1 if self.n_draws > 1 else None):
+        with threadpool_limits(limits=1 if self.n_draws > 1 else None, user_api="openmp"):
             member.fit(X, np.where(y == -1, unlabelled, y))
         return member.set_params(**threads)
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
-
 from gossan.exceptions import StudyError
 from gossan.models import (
     BaggingPU,
@@ -25,7 +23,7 @@ from gossan.models import (
     LayerScreen,
     WeightsOfEvidence,
 )
-from gossan.study import suggest
+from gossan.study import check_setting, suggest
 
 
 @dataclass(frozen=True)
@@ -147,9 +145,10 @@ _ENTRIES = [
         "Extra trees",
         CellExtraTrees,
         "Averages trees with random thresholds on random layers, over ten draws of negatives.",
-        "Choose it first: it takes layers of any scale, gaps included, and was the best on "
-        "multi-element geochemistry when held out. Its spread shows where trees disagree. With "
-        "weak evidence compare it with weights of evidence, which learns less and may hold better.",
+        "Choose it first: it takes layers of any scale, gaps included, and is among the best on "
+        "multi-element geochemistry when held out. Its spread shows where draws of negatives "
+        "disagree. With weak evidence compare it with weights of evidence, which learns less and "
+        "may hold better.",
         negatives="random",
         draws=10,
         negatives_parameters=MappingProxyType({"ratio": 5.0}),
@@ -236,20 +235,9 @@ def make_model(
             raise StudyError(
                 f"The method {name!r} has no parameter {parameter!r}.{suggest(parameter, known)}"
             )
-        _check_type(name, parameter, value, types[parameter])
+        check_setting(f"The method {name!r}", parameter, value, types[parameter])
     settings = {**method.parameters, **parameters}
     if "random_state" in types:
         settings["random_state"] = random_state
     model = method.build(**settings)
     return model if screen is None else LayerScreen(model, z=screen)
-
-
-def _check_type(name: str, parameter: str, value: Any, expected: Any) -> None:
-    """Raise unless ``value`` is of the type that the estimator's signature gives."""
-    try:
-        TypeAdapter(expected).validate_python(value, strict=True)
-    except ValidationError as error:
-        wanted = " or ".join(sorted({problem["msg"] for problem in error.errors()}))
-        raise StudyError(
-            f"The method {name!r} cannot use {parameter} = {value!r}: {wanted}."
-        ) from None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from gossan.report import (
     ReportInputs,
     area_thresholds,
     labels_style,
+    layer_styles,
+    peaks_style,
     render_report,
     score_style,
     targets_style,
@@ -45,6 +48,7 @@ Progress = Callable[[str, int, int], None]
 """Told (stage, steps done, steps in all) while a study runs."""
 
 _BACKGROUND_SAMPLE = 2_000
+_THUMBNAILS = 12
 
 
 @dataclass
@@ -140,94 +144,108 @@ def run_study(
         For whatever is wrong with the survey's files or settings.
     """
     path = run_folder(study, output)
-    _claim(path, study)
+    check_settings(study)
+    _refuse_foreign(path)
     with io.folder_lock(path):
+        _claim(path, study)
         run = RunFolder(path, progress or (lambda *_: None))
-        keys = stage_keys(study)
+        digests = input_digests(study)
+        keys = stage_keys(study, digests)
         evidence = _evidence(study, run, keys["evidence"])
         deposits = read_deposits(study)
         labels = _labels(study, run, keys["labels"], evidence, deposits)
         check = _check(study, run, keys["check"], evidence, labels, deposits)
-        evaluation = _evaluation(study, run, keys["evaluation"], evidence, labels)
+        evaluation = _evaluation(study, run, keys, evidence, labels)
         model = _model(study, run, keys["model"], evidence, labels)
         score = _map(run, keys["map"], model, evidence)
         _targets(study, run, keys["targets"], model, evidence, labels, score, deposits)
-        _report(study, run, evidence, deposits, check, evaluation, score, truth)
-        _manifest(study, run, keys)
+        _report(study, run, digests, evidence, deposits, check, evaluation, score, truth)
+        _manifest(study, run, keys, digests)
     return path
 
 
-def stage_keys(study: Study) -> dict[str, str]:
-    """The hash of everything each stage is made from: files, settings, the stages before it."""
-    digests = {str(file): io.file_digest(file) for file in sorted(set(study.files()))}
+def stage_keys(study: Study, digests: dict[Path, str] | None = None) -> dict[str, str]:
+    """The hash of everything each stage is made from: code, files, settings, earlier stages."""
+    digests = input_digests(study) if digests is None else digests
 
-    def of(*files: str | None) -> list[str]:
-        return [digests[str(path)] for file in files if file for path in study.resolve(file)]
+    def of(*files: str | None) -> list[tuple[str, str]]:
+        paths = [path for file in files if file for path in study.resolve(file)]
+        return [(path.name, digests[path]) for path in paths]
 
-    software = [version("gossan"), version("scikit-learn"), version("numpy")]
     evidence = _hash(
-        software,
+        [_own_code(), _versions()],
         study.area.model_dump(),
         [source.model_dump() for source in study.sources],
         study.method.focal,
         of(study.area.like, study.area.mask, *(source.file for source in study.sources)),
-        of(study.deposits.file) if study.area.like is None and study.area.extent is None else [],
     )
     labels = _hash(evidence, study.deposits.model_dump(), of(study.deposits.file))
-    check = _hash(labels, study.model_dump())
     method = [study.method.model_dump(), study.negatives.model_dump(), study.seed]
-    evaluation = _hash(labels, method, study.validation.model_dump())
     model = _hash(labels, method)
-    targets = _hash(model, study.targets.model_dump())
+    folds = _hash(labels, method, study.validation.model_dump(exclude={"bootstrap"}))
     return {
         "evidence": evidence,
         "labels": labels,
-        "check": check,
-        "evaluation": evaluation,
+        "check": _hash(labels, study.model_dump()),
+        "folds": folds,
+        "evaluation": _hash(folds, study.validation.bootstrap),
         "model": model,
         "map": model,
-        "targets": targets,
+        "targets": _hash(model, study.targets.model_dump()),
     }
+
+
+def input_digests(study: Study) -> dict[Path, str]:
+    """SHA-256 of every file that a study names."""
+    return {file: io.file_digest(file) for file in sorted(set(study.files()))}
 
 
 def read_deposits(study: Study) -> gpd.GeoDataFrame:
     """The known deposits of a study, as points in its CRS with a column ``name``."""
-    (path,) = study.resolve(study.deposits.file)
+    path = study.resolve_one(study.deposits.file)
     return io.read_deposits(study.deposits, path, study_grid(study).crs)
 
 
 def study_model(study: Study) -> tuple[Any, Any, int]:
     """The unfitted estimator, the sampler and the number of draws that a study asks for."""
-    method = METHODS.get(study.method.name)
+    parameters = dict(study.method.parameters)
+    if study.method.name == "weights-of-evidence":  # a deposit is its footprint's cells
+        parameters.setdefault("cells_per_deposit", float(study.deposits.footprint**2))
     model = make_model(
-        study.method.name,
-        random_state=study.seed,
-        screen=study.method.screen,
-        **study.method.parameters,
+        study.method.name, random_state=study.seed, screen=study.method.screen, **parameters
     )
-    assert method is not None  # make_model has refused an unknown name
-    sampler = study.negatives.sampler
-    parameters = study.negatives.parameters
+    method = METHODS[study.method.name]
+    sampler, parameters = study.negatives.sampler, study.negatives.parameters
     if sampler == "default":
         sampler, parameters = method.negatives, {**method.negatives_parameters, **parameters}
     return model, make_sampler(sampler, **parameters), study.negatives.draws or method.draws
 
 
-def _claim(path: Path, study: Study) -> None:
-    """Refuse a folder that is not this study's run folder."""
-    marker = path / ".stages" / "study.json"
-    record = io.read_json_if_whole(marker)
-    if record is not None and record.get("name") != study.name:
-        raise StudyError(
-            f"{path} holds the run of another study, {record.get('name')!r}. "
-            "Choose another folder with --output, or remove it."
-        )
-    foreign = path.is_dir() and any(path.iterdir()) and not (path / ".stages").is_dir()
-    if foreign:
+def check_settings(study: Study) -> None:
+    """Raise now, not after an hour, if the method, the sampler or the splitter cannot be."""
+    study_model(study)
+    study_splitter(study)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse a folder with files that no run of gossan left."""
+    if path.is_dir() and any(path.iterdir()) and not (path / ".stages").is_dir():
         raise StudyError(
             f"{path} is not empty and is no run of gossan. Choose another folder with --output."
         )
-    io.write_json(marker, {"name": study.name})
+
+
+def _claim(path: Path, study: Study) -> None:
+    """Mark the folder as this study's, or refuse it as another's."""
+    marker = path / ".stages" / "study.json"
+    claim = {"name": study.name, "study": str(study.path.resolve())}
+    record = io.read_json(marker) if marker.exists() else claim
+    if record != claim:
+        raise StudyError(
+            f"{path} holds the run of another study, {record.get('name')!r} of "
+            f"{record.get('study')}. Choose another folder with --output, or remove it."
+        )
+    io.write_json(marker, claim)
 
 
 def _evidence(study: Study, run: RunFolder, key: str) -> xr.DataArray:
@@ -269,8 +287,13 @@ def _check(
 
 
 def _evaluation(
-    study: Study, run: RunFolder, key: str, evidence: xr.DataArray, labels: xr.DataArray
+    study: Study,
+    run: RunFolder,
+    keys: dict[str, str],
+    evidence: xr.DataArray,
+    labels: xr.DataArray,
 ) -> dict[str, Any]:
+    key = keys["evaluation"]
     file = run.path / "evaluation.json"
     if run.finished("evaluation", key, ["evaluation.json"]):
         return io.read_json(file)
@@ -287,7 +310,7 @@ def _evaluation(
             background_folds=settings.background_folds,
             n_bootstrap=settings.bootstrap,
             random_state=study.seed,
-            finished=run.fold_store(key),
+            finished=run.fold_store(keys["folds"]),
             progress=run.steps("evaluation"),
         )
         cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
@@ -384,7 +407,8 @@ def _targets(
         points = targets.drop(columns="geometry").set_geometry(
             gpd.points_from_xy(targets["easting"], targets["northing"], crs=targets.crs)
         )
-        io.write_targets(run.path / "targets.gpkg", targets, points)
+        styles = layer_styles({"targets": targets_style(len(targets)), "points": peaks_style()})
+        io.write_targets(run.path / "targets.gpkg", targets, points, styles=styles)
         io.write_json(
             run.path / ".stages" / "importance.json", importance.reset_index().to_dict("list")
         )
@@ -430,6 +454,7 @@ def _percentiles(values: np.ndarray, sample: np.ndarray) -> np.ndarray:
 def _report(
     study: Study,
     run: RunFolder,
+    digests: dict[Path, str],
     evidence: xr.DataArray,
     deposits: gpd.GeoDataFrame,
     check: StudyCheck,
@@ -440,12 +465,16 @@ def _report(
     """Render the report and the QGIS styles; cheap, so always made anew."""
     start = time.perf_counter()
     run.progress("report", 0, 1)
-    inputs = report_inputs(study, run.path, evidence, deposits, check, evaluation, score, truth)
+    inputs = report_inputs(
+        study, run.path, digests, evidence, deposits, check, evaluation, score, truth
+    )
     io.write_text(run.path / "report.html", render_report(inputs))
     thresholds = area_thresholds(score.to_numpy())
     io.write_text(run.path / "prospectivity.qml", score_style(thresholds))
     io.write_text(run.path / "labels.qml", labels_style())
-    io.write_text(run.path / "targets.qml", targets_style(study.targets.count))
+    io.write_text(
+        run.path / "targets.qml", targets_style(len(io.read_targets(run.path / "targets.gpkg")))
+    )
     run.timings["report"] = round(time.perf_counter() - start, 3)
     run.progress("report", 1, 1)
 
@@ -453,6 +482,7 @@ def _report(
 def report_inputs(
     study: Study,
     path: Path,
+    digests: dict[Path, str],
     evidence: xr.DataArray,
     deposits: gpd.GeoDataFrame,
     check: StudyCheck,
@@ -464,6 +494,8 @@ def report_inputs(
     ranked = pd.DataFrame(evaluation["deposits"]).set_index("deposit")
     history = json.loads(evidence.attrs.get("history", "[]"))
     hidden = None if truth is None else truth[~truth["known"]]
+    importance = pd.DataFrame(io.read_json(path / ".stages" / "importance.json"))
+    shown = importance["layer"].head(_THUMBNAILS)
     return ReportInputs(
         study_name=study.name,
         method_title=METHODS[study.method.name].title,
@@ -474,12 +506,13 @@ def report_inputs(
         targets=io.read_targets(path / "targets.gpkg"),
         layer_scores=check.layer_scores,
         findings=check.findings,
-        importance=pd.DataFrame(io.read_json(path / ".stages" / "importance.json")),
+        importance=importance,
+        evidence={layer: _thumbnail(evidence.sel(layer=layer)) for layer in shown},
         settings=study.model_dump(mode="json", exclude_none=True),
         provenance={
             "seed": study.seed,
             "versions": _versions(),
-            "inputs (SHA-256)": _input_digests(study),
+            "inputs (SHA-256)": _shown_digests(study, digests),
         },
         history=[f"{entry['source']}: {entry['message']}" for entry in history],
         truth=None if truth is None else truth_table(score, truth).reset_index(),
@@ -487,14 +520,14 @@ def report_inputs(
     )
 
 
-def _manifest(study: Study, run: RunFolder, keys: dict[str, str]) -> None:
+def _manifest(study: Study, run: RunFolder, keys: dict[str, str], digests: dict[Path, str]) -> None:
     io.write_json(
         run.path / "manifest.json",
         {
             "study": study.name,
             "seed": study.seed,
             "settings": study.model_dump(mode="json"),
-            "inputs": _input_digests(study),
+            "inputs": _shown_digests(study, digests),
             "stages": keys,
             "timings_s": run.timings,
             "reused": run.reused,
@@ -503,19 +536,31 @@ def _manifest(study: Study, run: RunFolder, keys: dict[str, str]) -> None:
     )
 
 
+def _thumbnail(layer: xr.DataArray) -> xr.DataArray:
+    """A layer at about a hundred cells across: all that a small picture can show."""
+    step = max(1, max(layer.shape) // 100)
+    return layer[::step, ::step].compute()
+
+
 def _versions() -> dict[str, str]:
-    packages = ["gossan", "numpy", "scipy", "scikit-learn", "xarray", "zarr", "rasterio", "dask"]
+    packages = ["gossan", "numpy", "scipy", "pandas", "scikit-learn", "numba", "xarray", "zarr"]
+    packages += ["rasterio", "shapely", "dask"]
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
-def _input_digests(study: Study) -> dict[str, str]:
-    """SHA-256 of every input file, by its path relative to the study's folder."""
+def _shown_digests(study: Study, digests: dict[Path, str]) -> dict[str, str]:
+    """The inputs' SHA-256 by their paths relative to the study's folder."""
     return {
-        str(
-            file.relative_to(study.folder) if file.is_relative_to(study.folder) else file
-        ): io.file_digest(file)
-        for file in sorted(set(study.files()))
+        str(file.relative_to(study.folder) if file.is_relative_to(study.folder) else file): digest
+        for file, digest in digests.items()
     }
+
+
+@cache
+def _own_code() -> str:
+    """Hash of gossan itself: what other code made is not taken for this code's work."""
+    code = Path(__file__).parent
+    return _hash([(f.name, io.file_digest(f)) for f in sorted(code.rglob("*.py"))])
 
 
 def _hash(*parts: Any) -> str:

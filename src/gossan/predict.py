@@ -134,6 +134,8 @@ def predict_block(model: Any, block: FloatArray) -> npt.NDArray[np.float32]:
     result = np.full((2, *observed.shape), np.nan, dtype=np.float32)
     if not observed.any():
         return result
+    if hasattr(model, "predict_block_with_spread"):
+        return np.where(observed, model.predict_block_with_spread(block), np.nan).astype(np.float32)
     if hasattr(model, "predict_block"):
         result[0] = np.where(observed, model.predict_block(block), np.nan)
         return result

@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     Strict,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -260,7 +261,7 @@ class Targets(_Table):
     """Which ground is proposed."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.05, description="top share of the area from which targets are drawn"
+        0.05, description="top share of the new ground from which targets are drawn"
     )
     count: Annotated[int, Field(ge=1)] = Field(25, description="targets listed at most")
     min_cells: Annotated[int, Field(ge=1)] = Field(2, description="smaller patches are left out")
@@ -338,6 +339,23 @@ class Study(_Table):
         if found:
             return found
         raise StudyError(f"{self._path}: file not found: {path}.{_nearest_file(path)}")
+
+    def resolve_one(self, file: str) -> Path:
+        """Absolute path of a file name that may stand for one file only.
+
+        Raises
+        ------
+        StudyError
+            If nothing is there, or a wildcard finds several.
+        """
+        found = self.resolve(file)
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found[:5])
+            raise StudyError(
+                f"{self._path}: {file!r} must be one file and finds {len(found)}: {names}. "
+                "Name one of them."
+            )
+        return found[0]
 
     def files(self) -> Iterator[Path]:
         """Every file that the study names, for checks and hashes."""
@@ -445,6 +463,22 @@ def suggest(word: str, known: list[str] | set[str] | dict[str, Any]) -> str:
     if near:
         return f" Did you mean {near[0]!r}?"
     return f" Known: {', '.join(sorted(known))}." if known else ""
+
+
+def check_setting(owner: str, parameter: str, value: Any, expected: Any) -> None:
+    """Raise StudyError unless ``value`` is of the type that a signature expects.
+
+    Examples
+    --------
+    >>> check_setting("The sampler 'random'", "ratio", "5", float)
+    Traceback (most recent call last):
+    gossan.exceptions.StudyError: The sampler 'random' cannot use ratio = '5': Input should be a ...
+    """
+    try:
+        TypeAdapter(expected).validate_python(value, strict=True)
+    except ValidationError as error:
+        wanted = " or ".join(sorted({problem["msg"] for problem in error.errors()}))
+        raise StudyError(f"{owner} cannot use {parameter} = {value!r}: {wanted}.") from None
 
 
 def _nearest_file(path: Path) -> str:

@@ -30,10 +30,10 @@ def find_targets(
     count: int = 25,
     min_cells: int = 2,
 ) -> tuple[gpd.GeoDataFrame, npt.NDArray[np.int32]]:
-    """Patches of new ground in the top share of the area, the highest peak first.
+    """Patches in the top share of the new ground, the highest peak first.
 
-    The footprints of known deposits are no targets. Cells that touch, also by a corner, make one
-    patch.
+    New ground is the area without the footprints of known deposits. Cells that touch, also by a
+    corner, make one patch.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def find_targets(
     deposits : geopandas.GeoDataFrame
         Known deposits with a ``name`` column, in the map's CRS.
     share : float, default 0.05
-        Share of the area from which patches are drawn.
+        Share of the new ground from which patches are drawn.
     count : int, default 25
         Targets kept at most.
     min_cells : int, default 2
@@ -61,11 +61,11 @@ def find_targets(
     """
     grid = Grid.from_dataarray(score)
     values = score.to_numpy()
-    area = np.isfinite(values)
-    threshold = np.quantile(values[area], 1.0 - share)
-    chosen = area & (values >= threshold) & (labels.to_numpy() != 1)
-    if (values[area] == threshold).mean() > share:  # a plateau: only what rises above it
-        chosen &= values > threshold
+    new_ground = np.isfinite(values) & (labels.to_numpy() != 1)
+    threshold = np.quantile(values[new_ground], 1.0 - share) if new_ground.any() else np.inf
+    chosen = new_ground & (values >= threshold)
+    if (values[new_ground] == threshold).sum() > share * new_ground.sum():
+        chosen &= values > threshold  # a plateau: only what rises above it
     patches, n_patches = ndimage.label(chosen, structure=_EIGHT_NEIGHBOURS)
     table = _peaks(patches, n_patches, values)
     table = table[table["cells"] >= min_cells].nlargest(count, "score", keep="first")
@@ -79,10 +79,12 @@ def find_targets(
     )
     rows, columns = targets["row"].to_numpy(), targets["column"].to_numpy()
     targets["spread"] = score["spread"].to_numpy()[rows, columns]
-    targets["area_km2"] = targets["cells"] * grid.cell_area / 1e6
+    metres = grid.crs.axis_info[0].unit_conversion_factor
+    targets["area_km2"] = targets["cells"] * grid.cell_area * metres**2 / 1e6
     peaks = grid.coordinates(rows, columns)
     targets["easting"], targets["northing"] = peaks.T
-    targets["distance_m"], targets["nearest_deposit"] = _nearest(peaks, deposits)
+    distance, targets["nearest_deposit"] = _nearest(peaks, deposits)
+    targets["distance_m"] = distance * metres
     return targets, patch
 
 
@@ -124,7 +126,10 @@ def describe_drivers(
     ]
     described = targets.copy()
     described["drivers"] = texts
-    described["group"] = [layers[row[0]] if len(row) else "" for row in order]
+    lifted = contributions.max(axis=1, initial=-np.inf) > 0
+    described["group"] = [
+        layers[row[0]] if up else "no single layer" for row, up in zip(order, lifted, strict=True)
+    ]
     described["layers_observed"] = np.isfinite(percentiles).sum(axis=1)
     return described
 

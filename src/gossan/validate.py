@@ -147,7 +147,7 @@ def cross_validate(
         Results of folds already done, by name; new ones are added as they finish, so that a
         killed run goes on where it was.
     progress : callable, optional
-        Called with (models fitted, models in all).
+        Called with (folds done, folds in all).
 
     Returns
     -------
@@ -160,7 +160,7 @@ def cross_validate(
     """
     cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
     centres = deposit_cells(cells, labels)
-    parts = _background_parts(cells, labels.shape, background_folds, max_background, random_state)
+    parts = _background_parts(cells, background_folds, max_background, random_state)
     finished = {} if finished is None else finished
     ensemble = DrawEnsemble(model, negatives, n_draws, random_state)
     splits = list(splitter.split(cells.coordinates, cells.labels, cells.deposits))
@@ -216,7 +216,7 @@ def draw_stability(
 
 
 def _background_parts(
-    cells: StudyCells, shape: tuple[int, ...], n_parts: int, limit: int | None, random_state: int
+    cells: StudyCells, n_parts: int, limit: int | None, random_state: int
 ) -> IntArray:
     """Part of each background cell, -1 for labelled cells and those beyond the sample.
 
@@ -224,11 +224,11 @@ def _background_parts(
     background cells have no training neighbour.
     """
     rng = np.random.default_rng(random_state)
-    side = max(2, int(np.sqrt(shape[0] * shape[1] / 128)))
-    blocks_across = -(-shape[1] // side)
-    block = (cells.rows // side) * blocks_across + cells.columns // side
-    n_blocks = int(block.max()) + 1
-    deal = rng.permutation(np.arange(n_blocks) % n_parts)
+    side = max(1, int(np.sqrt(len(cells.rows) / 128)))
+    blocks_across = int(cells.columns.max()) // side + 1
+    number = (cells.rows // side) * blocks_across + cells.columns // side
+    occupied, block = np.unique(number, return_inverse=True)
+    deal = rng.permutation(np.arange(len(occupied)) % n_parts)
     part = np.where(cells.labels == -1, deal[block], -1)
     background = np.flatnonzero(part >= 0)
     if limit is not None and len(background) > limit:

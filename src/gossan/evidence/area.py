@@ -68,7 +68,7 @@ def study_mask(study: Study, grid: Grid) -> npt.NDArray[np.bool_] | None:
     """
     if study.area.mask is None:
         return None
-    (path,) = study.resolve(study.area.mask)
+    path = study.resolve_one(study.area.mask)
     if is_raster(path):
         mask = observed_cells(path, study.area.crs, grid)
     else:
@@ -80,7 +80,7 @@ def study_mask(study: Study, grid: Grid) -> npt.NDArray[np.bool_] | None:
 
 
 def _grid_like(study: Study, like: str) -> Grid:
-    (path,) = study.resolve(like)
+    path = study.resolve_one(like)
     settings = Raster(name="like", file=like, crs=study.area.crs)
     grid = raster_grid(open_raster(settings, path))
     if grid.crs.is_geographic:
@@ -99,7 +99,7 @@ def _grid_like(study: Study, like: str) -> Grid:
 def _covered(study: Study, crs: str) -> Bounds:
     """What the files of the study cover, in its CRS."""
     if study.area.mask is not None:
-        (path,) = study.resolve(study.area.mask)
+        path = study.resolve_one(study.area.mask)
         if is_raster(path):
             return raster_bounds(Raster(name="mask", file=str(path), crs=crs), path, crs)
         return _vector_bounds(Vector(name="mask", file=str(path), crs=crs), path, crs)

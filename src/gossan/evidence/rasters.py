@@ -122,7 +122,7 @@ class _Classes:
             raise SurveyDataError(f"{warp.path} has no observed cell in the area.")
         largest = sorted(counts, key=lambda value: (-counts[value], value))
         kept = sorted(largest[: settings.max_classes])
-        labels = [settings.classes.get(f"{value:g}", f"{value:g}") for value in kept]
+        labels = [settings.classes.get(f"{value:.15g}", f"{value:.15g}") for value in kept]
         history = []
         if len(largest) > len(kept):
             labels.append(_OTHER)

@@ -147,7 +147,11 @@ def read_labels(path: str | os.PathLike[str]) -> xr.DataArray:
 
 
 def write_targets(
-    path: str | os.PathLike[str], polygons: gpd.GeoDataFrame, points: gpd.GeoDataFrame
+    path: str | os.PathLike[str],
+    polygons: gpd.GeoDataFrame,
+    points: gpd.GeoDataFrame,
+    *,
+    styles: pd.DataFrame | None = None,
 ) -> None:
     """Write ranked targets as a GeoPackage with the layers ``targets`` and ``points``.
 
@@ -157,6 +161,8 @@ def write_targets(
         The ``.gpkg`` to write, all or nothing; equal targets give equal bytes.
     polygons, points : geopandas.GeoDataFrame
         One row a target; lists among the attributes are written as text.
+    styles : pandas.DataFrame, optional
+        A ``layer_styles`` table, from which QGIS dresses each layer.
     """
     previous = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _FIXED_DATE})
@@ -174,6 +180,8 @@ def write_targets(
                     geometry_type=kind,
                     promote_to_multi=kind == "MultiPolygon",
                 )
+            if styles is not None:
+                pyogrio.write_dataframe(styles, partial, layer="layer_styles", driver="GPKG")
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": previous})
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from gossan.labels.places import (
     touching_patches,
     within_distance,
 )
-from gossan.study import suggest
+from gossan.study import check_setting, suggest
 
 Made = TypeVar("Made")
 
@@ -276,6 +276,8 @@ def make_named(
             raise StudyError(
                 f"The {what} {name!r} has no parameter {parameter!r}.{suggest(parameter, known)}"
             )
+        types = get_type_hints(catalogue[name].__init__)  # type: ignore[misc]
+        check_setting(f"The {what} {name!r}", parameter, parameters[parameter], types[parameter])
     return catalogue[name](**parameters)
 
 

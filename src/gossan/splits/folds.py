@@ -292,15 +292,15 @@ def _check_n_splits(n_splits: int, layout: DepositLayout) -> None:
     if n_groups < 2:
         raise LabelError(
             f"Nothing is left to train on when the only deposit is held out: found {found}. Add "
-            "deposits or take a smaller footprint; a map can be made without held-out figures."
+            "deposits or take a smaller footprint: without a second one no map can be tested."
         )
     if n_splits < 2:
         raise StudyError(f"n_splits is {n_splits}: at least 2 folds are needed.")
     if n_groups < n_splits:
         raise LabelError(
             f"n_splits={n_splits} folds need as many deposits apart from each other; found "
-            f"{found}. Take n_splits={n_groups} or fewer, LeaveOneDepositOut, or a smaller "
-            "footprint."
+            f"{found}. Take {n_groups} folds or fewer, the splitter 'leave-one-deposit-out', or a "
+            "smaller footprint."
         )
 
 
