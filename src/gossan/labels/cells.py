@@ -234,15 +234,10 @@ def _footprint_cells(
     owner, step = np.nonzero(held)
     cells = rows[held] * grid.shape[1] + columns[held]
     gap = (down * height) ** 2 + (right * width) ** 2
-    centres = grid.coordinates(rows[held], columns[held])
     own_centres = grid.coordinates(own_rows, own_columns)
     off_centre = ((own_centres - places) ** 2).sum(axis=1)
-    exact = ((centres - places[owner]) ** 2).sum(axis=1)
-    # A tie goes to a deposit before barren ground. Of deposits in one cell, the one nearest to its
-    # centre owns the whole footprint; otherwise the place nearest to the cell does.
-    alone = np.unique(own_rows * grid.shape[1] + own_columns, return_inverse=True)[1]
-    shared = np.bincount(alone)[alone] > 1
-    nearness = np.where(shared[owner], 0.0, exact)
-    order = np.lexsort((owner, off_centre[owner], nearness, barren[owner], gap[step], cells))
+    # A tie goes to a deposit before barren ground, then to the place nearest to the centre of its
+    # own cell: of deposits in one cell, one owns the whole footprint.
+    order = np.lexsort((owner, off_centre[owner], barren[owner], gap[step], cells))
     cells, first = np.unique(cells[order], return_index=True)
     return cells, owner[order][first]
