@@ -529,6 +529,14 @@ def test_ties_do_not_promote_deposits_into_small_areas():
     assert evaluate.capture_from_ranks(evaluate.rank_bounds([1.0], scores), 0.05) == 5 / 8
 
 
+def test_no_capture_is_not_certainty():
+    """None found of 34 still leaves an upper bound near 10 %, as for independent deposits."""
+    summary = evaluate.held_out_summary(np.full(34, 0.5), np.arange(34) % 6)
+    low, high = summary["ci95"]["capture"]["0.01"]
+    assert low == 0
+    assert 0.09 < high < 0.11
+
+
 def test_bootstrap_resamples_whole_clusters():
     """The interval equals that of literally repeating the drawn clusters' deposits."""
     rng = np.random.default_rng(4)
@@ -548,7 +556,11 @@ def test_bootstrap_resamples_whole_clusters():
         [2.5, 97.5],
     )
     np.testing.assert_allclose(summary["ci95"]["auc_background"], auc)
-    np.testing.assert_allclose(summary["ci95"]["capture"]["0.10"], capture)
+    share, z = summary["capture"]["0.10"], 1.959963984540054
+    root = z * np.sqrt(share * (1 - share) / 23 + z**2 / (4 * 23**2))
+    wilson = (share + z**2 / 46 + np.array([-1, 1]) * root) / (1 + z**2 / 23)
+    wider = [min(capture[0], wilson[0]), max(capture[1], wilson[1])]
+    np.testing.assert_allclose(summary["ci95"]["capture"]["0.10"], wider)
     np.testing.assert_allclose(summary["ci95"]["prediction_area"]["area"], area)
 
 

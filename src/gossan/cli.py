@@ -117,7 +117,7 @@ def check(study: StudyFile) -> None:
         out.print()
         _print_table(result.layer_scores.reset_index()[_SCORES_SHOWN])
     n_errors = sum(finding.severity == "error" for finding in result.findings)
-    out.print(f"\n{len(result.findings)} findings, {n_errors} of them errors.")
+    out.print(f"\nFindings: {len(result.findings)}, errors among them: {n_errors}.")
     if n_errors:
         raise typer.Exit(1)
 
@@ -227,13 +227,16 @@ def _resumable() -> Iterator[None]:
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """Bars with the time left; plain lines where the output is no terminal."""
     if not err.is_terminal:
-        yield (
-            lambda stage, done, total: (
-                err.print(f"{stage}: {'done' if done == total else 'started'}")
-                if (done, total) in {(0, 1), (1, 1)}
-                else None
-            )
-        )
+        told: set[str] = set()
+
+        def tell(stage: str, done: int, total: int) -> None:
+            line = f"{stage}: {'done' if done == total == 1 else f'{done} of {total}'}"
+            milestone = done == total == 1 or stage == "evaluation"
+            if milestone and line not in told:
+                told.add(line)
+                err.print(line)
+
+        yield tell
         return
     from rich.progress import (
         BarColumn,

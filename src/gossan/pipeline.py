@@ -155,7 +155,7 @@ def run_study(
         deposits = read_deposits(study)
         labels = _labels(study, run, keys["labels"], evidence, deposits)
         check = _check(study, run, keys["check"], evidence, labels, deposits)
-        evaluation = _evaluation(study, run, keys, evidence, labels)
+        evaluation = _evaluation(study, run, keys, evidence, labels, deposits)
         model = _model(study, run, keys["model"], evidence, labels)
         score = _map(run, keys["map"], model, evidence)
         _targets(study, run, keys["targets"], model, evidence, labels, score, deposits)
@@ -292,6 +292,7 @@ def _evaluation(
     keys: dict[str, str],
     evidence: xr.DataArray,
     labels: xr.DataArray,
+    deposits: gpd.GeoDataFrame,
 ) -> dict[str, Any]:
     key = keys["evaluation"]
     file = run.path / "evaluation.json"
@@ -314,6 +315,7 @@ def _evaluation(
             progress=run.steps("evaluation"),
         )
         cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
+        names = [str(name) for name in deposits["name"]]
         stability = draw_stability(
             model, cells, negatives=sampler, n_draws=n_draws, random_state=study.seed
         )
@@ -329,7 +331,7 @@ def _evaluation(
             "held_out": validation.held_out,
             "rank_stability": stability,
             "deposits": [
-                {"deposit": int(d), "fold": int(f), "rank": float(r)}
+                {"deposit": int(d), "name": names[d], "fold": int(f), "rank": float(r)}
                 for d, f, r in zip(
                     validation.deposits, validation.folds, validation.ranks, strict=True
                 )

@@ -430,8 +430,9 @@ def survey_folder(name: str, start: Path) -> Path:
     found = find_survey(name, start)
     if found is None:
         raise StudyError(
-            f"The open survey {name!r} is not on this computer. `gossan fetch {name}` brings it, "
-            "or set GOSSAN_DATA to the folder that holds it."
+            f"The open survey {name!r} is not on this computer. `gossan fetch {name}` brings it "
+            f"if it is offered; or put its files into a folder {name!r} and set GOSSAN_DATA to the "
+            "folder that holds that."
         )
     return found
 

@@ -36,7 +36,7 @@ def test_nanling_reaches_the_published_skill(survey_data, tmp_path, monkeypatch)
     monkeypatch.setenv("GOSSAN_DATA", str(survey_data))
     folder = run_study(read_study(example("nanling", tmp_path)))
     evaluation = json.loads((folder / "evaluation.json").read_text())
-    assert evaluation["n_deposits"] == 23
+    assert evaluation["n_deposits"] == 21  # two share a cell with another
     assert evaluation["n_cells"] == 20_460
     assert evaluation["held_out"]["auc_background"] >= 0.95
 

@@ -39,7 +39,9 @@ def held_out_summary(
     """Headline figures of held-out deposits with 95 % deposit-cluster bootstrap intervals.
 
     Deposits of one cluster are not independent, so whole clusters are resampled (percentile
-    bootstrap, Efron & Tibshirani 1993, ch. 13). Fewer than ten clusters make it too narrow.
+    bootstrap, Efron & Tibshirani 1993, ch. 13). Fewer than ten clusters make it too narrow; the
+    interval of a capture is therefore never narrower than that of as many independent deposits
+    (Wilson 1927): none found of 30 does not mean that none could be.
 
     Parameters
     ----------
@@ -91,7 +93,14 @@ def held_out_summary(
             "normalised_density": (1 - area) / np.maximum(area, _SMALLEST_AREA),
         }
     }
-    return _with_interval(figures)
+    summary = _with_interval(figures)
+    for area, limits_of_area in summary["ci95"]["capture"].items():
+        wilson = _wilson(summary["capture"][area], len(low))
+        summary["ci95"]["capture"][area] = [
+            min(limits_of_area[0], wilson[0]),
+            max(limits_of_area[1], wilson[1]),
+        ]
+    return summary
 
 
 def paired_difference(
@@ -232,6 +241,14 @@ def _with_interval(figures: dict[str, Any]) -> dict[str, Any]:
     point = _each(figures, lambda rows: float(rows[0]))
     interval = _each(figures, lambda rows: np.percentile(rows[1:], [2.5, 97.5]).tolist())
     return point | {"ci95": interval}
+
+
+def _wilson(share: float, count: int) -> tuple[float, float]:
+    """95 % interval of a share of ``count`` independent deposits (Wilson 1927)."""
+    z = 1.959963984540054
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
 def _each(figures: dict[str, Any], read: Callable[[Array], Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import expit
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 from scipy.stats import norm
 
 from gossan.exceptions import LabelError, StudyError, SurveyDataWarning
@@ -285,6 +286,10 @@ class WeightsOfEvidence(CellClassifier):
     values, such as a class of a geological map, is split between them. The score is the posterior
     probability for the density of positives in the training cells.
 
+    Layers that repeat one another count twice in the textbook's sum, which drives scores to 1 over
+    whole regions. Where the posterior expects more deposits than there are, the sum of weights is
+    therefore shrunk by one factor until it expects as many; the ranking of cells stays.
+
     Parameters
     ----------
     min_studentised_contrast : float, default 2.0
@@ -310,6 +315,8 @@ class WeightsOfEvidence(CellClassifier):
         :func:`conditional_independence_test` on the training cells.
     n_deposits_, total_area_ : float
         In unit cells.
+    shrinkage_ : float
+        Factor on the sum of weights, 1 where the layers are conditionally independent.
     classes_ : ndarray of shape (2,)
 
     Notes
@@ -368,9 +375,12 @@ class WeightsOfEvidence(CellClassifier):
                 SurveyDataWarning,
                 stacklevel=3,
             )
+        self.shrinkage_ = 1.0
         self.conditional_independence_ = conditional_independence_test(
             *self._posterior(X), n_deposits=self.n_deposits_, unit_area=self.cells_per_deposit
         )
+
+        self.shrinkage_ = _shrinkage(self._sums(X)[0], self._prior_log_odds())
 
     def _score_cells(self, X: FloatArray) -> FloatArray:
         return self._posterior(X)[0]
@@ -421,10 +431,21 @@ class WeightsOfEvidence(CellClassifier):
         }
 
     def _posterior(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
-        probability, deviation = posterior(
-            self._layer_weights(X), n_deposits=self.n_deposits_, total_area=self.total_area_
-        )
-        return np.broadcast_to(probability, len(X)), np.broadcast_to(deviation, len(X))
+        weights, variances = self._sums(X)
+        probability = expit(self._prior_log_odds() + self.shrinkage_ * weights)
+        deviation = self.shrinkage_ * np.sqrt(variances + 1.0 / self.n_deposits_)
+        return probability, deviation * probability
+
+    def _prior_log_odds(self) -> float:
+        return float(logit(self.n_deposits_ / self.total_area_))
+
+    def _sums(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Sum over layers of each cell's weights, and of their variances, each (n,)."""
+        weights, variances = np.zeros(len(X)), np.zeros(len(X))
+        for weight, deviation in self._layer_weights(X):
+            weights += weight
+            variances += deviation**2
+        return weights, variances
 
     def _layer_weights(self, X: FloatArray) -> Iterator[tuple[FloatArray, FloatArray]]:
         """Weight and deviation of every cell (n,), one used layer after another."""
@@ -437,6 +458,20 @@ class WeightsOfEvidence(CellClassifier):
                 for plus, minus in (("w_plus", "w_minus"), ("s_w_plus", "s_w_minus"))
             )
             yield np.where(missing, 0.0, weight), np.where(missing, 0.0, deviation)
+
+
+def _shrinkage(weights: FloatArray, prior: float) -> float:
+    """The largest factor up to 1 under which no more deposits are expected than there are."""
+
+    def surplus(factor: float) -> float:
+        return float(expit(prior + factor * weights).mean() - expit(prior))
+
+    if surplus(1.0) <= 0:
+        return 1.0
+    # Below the factor sought the expectation dips under the deposits; at 0 it equals them.
+    factors = np.linspace(1.0, 0.0, 101)[1:-1]
+    lower = next((factor for factor in factors if surplus(factor) < 0), None)
+    return 1.0 if lower is None else float(brentq(surplus, lower, lower + 0.01))
 
 
 _NO_SPLIT: dict[str, float | bool] = {
