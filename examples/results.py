@@ -22,6 +22,8 @@ from gossan.pipeline import run_folder, stage_keys, study_model, study_splitter
 
 HERE = Path(__file__).resolve().parent
 SURVEYS = ["nanling", "jabal-al-hasir", "cloncurry", "murchison"]
+SLOW = {"k-nearest-neighbours", "svm", "gradient-boosting"}
+"""Methods that take many minutes on the larger areas: compared on the smallest survey only."""
 AREAS = ["0.01", "0.02", "0.05", "0.10"]
 
 
@@ -33,7 +35,7 @@ def method_figures(survey: str, method: str) -> dict[str, Any]:
     evidence = io.open_evidence(path / "evidence.zarr")
     labels = gs.label_cells(evidence, gs.read_deposits(study), footprint=study.deposits.footprint)
     model, negatives, n_draws = study_model(study)
-    key = stage_keys(study)["evaluation"]
+    key = stage_keys(study)["folds"]
     folds = io.JsonFolder(path.parent / "results" / f"{method}-{key[:12]}")
     start = time.perf_counter()
     result = gs.cross_validate(
@@ -102,7 +104,11 @@ by spatial clusters with a dead zone, and ranked against the whole unlabelled ba
 of it scored by models that did not train on it ([how skill is measured](evaluation.md)). "In 5 %"
 is the share of held-out deposits in the top 5 % of the area; N_d is the normalised density of the
 prediction–area plot. In brackets: 95 % intervals from resampling whole clusters of deposits. One
-seed. Where intervals overlap, the data cannot tell the methods apart.
+seed. Where intervals overlap, the data cannot tell the methods apart. k-nearest neighbours, SVM and
+gradient boosting, which take many minutes on the larger areas, are compared on nanling only.
+
+Two thirds of the nanling cells hold exactly 0 in faults, granite and strata: ground that was hardly
+mapped, on which any method ranks the background low. Its AUC flatters for that reason.
 """
 
 
@@ -114,7 +120,8 @@ def main() -> None:
     sections = [INTRODUCTION]
     for survey in options.surveys:
         gs.run_study(gs.read_study(HERE / survey / "study.toml"))
-        sections.append(table(survey, options.methods))
+        methods = [name for name in options.methods if survey == SURVEYS[0] or name not in SLOW]
+        sections.append(table(survey, methods))
         print(sections[-1], flush=True)
     if options.surveys == SURVEYS and options.methods == list(METHODS):
         io.write_text(HERE.parent / "docs" / "results.md", "\n".join(sections))

@@ -102,7 +102,6 @@ def test_second_run_makes_nothing_again(study_file):
 @pytest.mark.parametrize(
     ("old", "new", "kept"),
     [
-        ("footprint = 3", "footprint = 1", {"evidence"}),
         ("n_estimators = 20", "n_estimators = 15", {"evidence", "labels"}),
         ("bootstrap = 200", "bootstrap = 100", {"evidence", "labels", "model", "map", "targets"}),
     ],

@@ -41,6 +41,7 @@ def test_nanling_reaches_the_published_skill(survey_data, tmp_path, monkeypatch)
     assert evaluation["held_out"]["auc_background"] >= 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("survey", "changes"),
     [
