@@ -170,7 +170,7 @@ def test_polygons_have_no_density():
 
 
 def test_polygon_classes_hold_the_cells_whose_centres_lie_in_them():
-    """One layer a class; the smallest become 'other'; unnamed polygons are left out."""
+    """One layer a class; the smallest become one; unnamed polygons are left out."""
     grid = Grid.from_bounds((0, 0, 400, 100), 50, UTM50)
     rocks = gpd.GeoDataFrame(
         {"rock": ["granite", "basalt", "schist", None]},
@@ -185,7 +185,7 @@ def test_polygon_classes_hold_the_cells_whose_centres_lie_in_them():
     settings = Vector(name="geology", file="f", measure="category", column="rock", max_classes=2)
     source = vector_layers_of(settings, rocks, grid)
     names = [layer.name for layer in source.layers]
-    assert names == ["geology: basalt", "geology: granite", "geology: other"]
+    assert names == ["geology: basalt", "geology: granite", "geology: other classes"]
     np.testing.assert_array_equal(
         source.fill(grid)[:, 0],
         [[0, 0, 0, 0, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1, 0]],
@@ -267,7 +267,7 @@ def test_the_smallest_classes_become_one(tmp_path):
     grid = Grid.from_bounds((500_000, 3_999_000, 500_100, 4_000_000), 10, UTM50)
     settings = Raster(name="rock", file="a", measure="category", max_classes=2)
     source = raster_layers(settings, [path], grid)
-    assert [layer.name for layer in source.layers] == ["rock: 1", "rock: 2", "rock: other"]
+    assert [layer.name for layer in source.layers] == ["rock: 1", "rock: 2", "rock: other classes"]
     np.testing.assert_array_equal(source.fill(grid)[2], np.isin(values, [3, 4]))
     assert "2 of 4 classes" in source.history[0]
 

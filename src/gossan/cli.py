@@ -131,6 +131,7 @@ def run(study: StudyFile, output: Output = None, scheduler: Scheduler = None) ->
     settings = read_study(study)
     with _resumable(), _cluster(scheduler), _progress() as progress:
         path = run_study(settings, output=output, progress=progress)
+    _print_findings(path)
     _print_held_out(path)
     _print_run(path)
 
@@ -146,6 +147,16 @@ def fetch(
     path = fetch_survey(survey, folder=folder)
     out.print(escape(describe_survey(survey)))
     out.print(f"The files are in [bold]{path}[/].")
+
+
+def _print_findings(path: Path) -> None:
+    """What the check found, errors and warnings only; the report says it all."""
+    from gossan import io
+
+    for finding in io.read_json(path / ".stages" / "check-result.json")["findings"]:
+        if finding["severity"] in {"error", "warning"}:
+            place, message = escape(finding["place"]), escape(finding["message"])
+            err.print(f"[yellow]Check, {finding['severity']}:[/] {place}: {message}")
 
 
 def _print_held_out(path: Path) -> None:

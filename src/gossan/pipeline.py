@@ -23,7 +23,7 @@ from gossan import io
 from gossan.datasets import truth_table
 from gossan.draws import DrawEnsemble
 from gossan.evidence import build_evidence, study_grid
-from gossan.exceptions import StudyError
+from gossan.exceptions import StudyError, SurveyDataError
 from gossan.explain import layer_contributions, layer_importance
 from gossan.labels import label_cells, make_sampler
 from gossan.methods import METHODS, make_model
@@ -56,8 +56,8 @@ class RunFolder:
     """Where a run leaves its files, and which stages are finished there.
 
     A stage is finished when its record holds the same key, the hash of everything that made it,
-    and all its files are there. A record is written after the files, so a run killed at any
-    moment does that stage again and no other.
+    and its files still have the content it left. A record is written after the files, so a run
+    killed at any moment does that stage again and no other; so does a damaged or edited file.
     """
 
     path: Path
@@ -66,28 +66,36 @@ class RunFolder:
     reused: list[str] = field(default_factory=list)
 
     def finished(self, stage: str, key: str, outputs: list[str]) -> bool:
-        """Whether the stage's files are there and were made from the very same things."""
-        record = io.read_json_if_whole(self._record(stage))
-        done = (
-            record is not None
-            and record.get("key") == key
-            and all((self.path / output).exists() for output in outputs)
-        )
-        if done and record is not None:
-            self.timings[stage] = record["seconds"]
-            self.reused.append(stage)
-        return done
+        """Whether the stage's files are there, whole, and made from the very same things."""
+        record = io.read_json_if_whole(self._record(stage)) or {}
+        if record.get("key") != key or record.get("outputs") != self._contents(outputs):
+            return False
+        self.timings[stage] = record.get("seconds", 0.0)
+        self.reused.append(stage)
+        return True
 
     @contextmanager
-    def making(self, stage: str, key: str) -> Iterator[None]:
+    def making(self, stage: str, key: str, outputs: list[str]) -> Iterator[None]:
         """Time a stage and record it as finished on the way out, unless it fails."""
         self._record(stage).unlink(missing_ok=True)
         start = time.perf_counter()
         self.progress(stage, 0, 1)
         yield
         self.timings[stage] = round(time.perf_counter() - start, 3)
-        io.write_json(self._record(stage), {"key": key, "seconds": self.timings[stage]})
+        record = {"key": key, "seconds": self.timings[stage], "outputs": self._contents(outputs)}
+        io.write_json(self._record(stage), record)
         self.progress(stage, 1, 1)
+
+    def forget(self, stage: str) -> None:
+        """Take a stage's record back, so that the next run makes it anew."""
+        self._record(stage).unlink(missing_ok=True)
+
+    def _contents(self, outputs: list[str]) -> dict[str, str] | None:
+        """SHA-256 of each file or folder; None where one is missing."""
+        paths = {output: self.path / output for output in outputs}
+        if not all(path.exists() for path in paths.values()):
+            return None
+        return {output: io.file_digest(path) for output, path in paths.items()}
 
     def steps(self, stage: str) -> Callable[[int, int], None]:
         """A progress callback for the steps within a stage."""
@@ -154,6 +162,7 @@ def run_study(
         evidence = _evidence(study, run, keys["evidence"])
         deposits = read_deposits(study)
         labels = _labels(study, run, keys["labels"], evidence, deposits)
+        _refuse_changed(study, run, digests)
         check = _check(study, run, keys["check"], evidence, labels, deposits)
         evaluation = _evaluation(study, run, keys, evidence, labels, deposits)
         model = _model(study, run, keys["model"], evidence, labels)
@@ -248,10 +257,22 @@ def _claim(path: Path, study: Study) -> None:
     io.write_json(marker, claim)
 
 
+def _refuse_changed(study: Study, run: RunFolder, digests: dict[Path, str]) -> None:
+    """Stop if a file changed between being hashed and being read."""
+    if {"evidence", "labels"} <= set(run.reused):
+        return
+    for file, digest in input_digests(study).items():
+        if digests.get(file) != digest:
+            run.forget("evidence")
+            run.forget("labels")
+            raise SurveyDataError(f"{file} changed while the run was reading it. Run again.")
+
+
 def _evidence(study: Study, run: RunFolder, key: str) -> xr.DataArray:
     store = run.path / "evidence.zarr"
-    if not run.finished("evidence", key, ["evidence.zarr"]):
-        with run.making("evidence", key):
+    outputs = ["evidence.zarr"]
+    if not run.finished("evidence", key, outputs):
+        with run.making("evidence", key, outputs):
             build_evidence(study, store=store, progress=run.steps("evidence"))
     return io.open_evidence(store)
 
@@ -264,8 +285,9 @@ def _labels(
     deposits: gpd.GeoDataFrame,
 ) -> xr.DataArray:
     labels = label_cells(evidence, deposits, footprint=study.deposits.footprint)
-    if not run.finished("labels", key, ["labels.tif"]):
-        with run.making("labels", key):
+    outputs = ["labels.tif"]
+    if not run.finished("labels", key, outputs):
+        with run.making("labels", key, outputs):
             io.write_labels(run.path / "labels.tif", labels)
     return labels
 
@@ -279,8 +301,9 @@ def _check(
     deposits: gpd.GeoDataFrame,
 ) -> StudyCheck:
     file = run.path / ".stages" / "check-result.json"
-    if not run.finished("check", key, [".stages/check-result.json"]):
-        with run.making("check", key):
+    outputs = [".stages/check-result.json"]
+    if not run.finished("check", key, outputs):
+        with run.making("check", key, outputs):
             check = check_evidence(study, evidence, labels, deposits)
             io.write_json(file, check.to_dict())
     return StudyCheck.from_dict(io.read_json(file))
@@ -296,9 +319,10 @@ def _evaluation(
 ) -> dict[str, Any]:
     key = keys["evaluation"]
     file = run.path / "evaluation.json"
-    if run.finished("evaluation", key, ["evaluation.json"]):
+    outputs = ["evaluation.json"]
+    if run.finished("evaluation", key, outputs):
         return io.read_json(file)
-    with run.making("evaluation", key):
+    with run.making("evaluation", key, outputs):
         model, sampler, n_draws = study_model(study)
         settings = study.validation
         validation = cross_validate(
@@ -355,8 +379,9 @@ def _model(
     study: Study, run: RunFolder, key: str, evidence: xr.DataArray, labels: xr.DataArray
 ) -> Any:
     folder = run.path / "model"
-    if not run.finished("model", key, ["model/model.skops", "model/model.json"]):
-        with run.making("model", key):
+    outputs = ["model/model.skops", "model/model.json"]
+    if not run.finished("model", key, outputs):
+        with run.making("model", key, outputs):
             model, sampler, n_draws = study_model(study)
             cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
             ensemble = DrawEnsemble(model, sampler, n_draws, study.seed)
@@ -374,8 +399,9 @@ def _model(
 
 def _map(run: RunFolder, key: str, model: Any, evidence: xr.DataArray) -> xr.DataArray:
     file = run.path / "prospectivity.tif"
-    if not run.finished("map", key, ["prospectivity.tif"]):
-        with run.making("map", key):
+    outputs = ["prospectivity.tif"]
+    if not run.finished("map", key, outputs):
+        with run.making("map", key, outputs):
             score = predict_map(model, evidence, progress=run.steps("map"))
             io.write_map(file, score)
     return io.read_map(file)
@@ -391,9 +417,10 @@ def _targets(
     score: xr.DataArray,
     deposits: gpd.GeoDataFrame,
 ) -> None:
-    if run.finished("targets", key, ["targets.gpkg", ".stages/importance.json"]):
+    outputs = ["targets.gpkg", ".stages/importance.json"]
+    if run.finished("targets", key, outputs):
         return
-    with run.making("targets", key):
+    with run.making("targets", key, outputs):
         settings = study.targets
         targets, _ = find_targets(
             score,

@@ -183,7 +183,7 @@ class Raster(_Table):
         default_factory=dict, description="measure = 'category': names, e.g. { 1 = 'granite' }"
     )
     max_classes: Annotated[int, Field(ge=1)] = Field(
-        30, description="the largest classes kept; the others become one layer 'other'"
+        30, description="the largest classes kept; the others become one layer 'other classes'"
     )
     transform: Literal["none", "log"] = Field("none", description="taken cell by cell")
     resampling: Literal["auto", "nearest", "bilinear", "cubic", "average"] = Field(
@@ -214,7 +214,7 @@ class Vector(_Table):
     )
     column: str | None = Field(None, description="measure = 'category': column of class names")
     max_classes: Annotated[int, Field(ge=1)] = Field(
-        30, description="the largest classes kept; the others become one layer 'other'"
+        30, description="the largest classes kept; the others become one layer 'other classes'"
     )
 
 
@@ -273,7 +273,7 @@ class Study(_Table):
     name: Annotated[str, AfterValidator(_folder_name)] = Field(
         description="names the run folder and the report"
     )
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="same seed, same map")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="same seed, same map")
     survey: str | None = Field(
         None, description="open survey whose folder the files lie in (`gossan fetch`)"
     )

@@ -167,7 +167,7 @@ def cross_validate(
     results = []
     for fold, (train, test) in enumerate(splits):
         name = f"fold-{fold}"
-        if name not in finished:
+        if "rank_bounds" not in finished.get(name, {}):
             held_out = np.intersect1d(np.unique(cells.deposits[test]), np.flatnonzero(centres >= 0))
             finished[name] = _run_fold(ensemble, cells, train, centres, held_out, parts)
         results.append(finished[name])

@@ -23,7 +23,7 @@ from gossan.study import Raster
 
 # Native cells read at once for one window: bounds memory where the raster is far finer.
 _MAX_NATIVE_CELLS = 1 << 24
-_OTHER = "other"
+_OTHER = "other classes"
 
 
 def raster_layers(settings: Raster, paths: Sequence[Path], grid: Grid) -> SourceLayers:

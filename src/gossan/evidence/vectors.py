@@ -18,7 +18,7 @@ from gossan.grid import Grid
 from gossan.io import Layer, read_vector
 from gossan.study import Vector, suggest
 
-_OTHER = "other"
+_OTHER = "other classes"
 _DEFAULT_RADIUS_CELLS = 10
 
 
@@ -149,6 +149,10 @@ def _classes(
     within = shapely.clip_by_rect(places.geometry.to_numpy(), *grid.bounds)
     sizes = pd.Series(shapely.area(within), index=labels.index).groupby(labels).sum()
     ranked = sizes.sort_values(ascending=False, kind="stable").index
+    if not len(ranked):
+        raise SurveyDataError(
+            f"{settings.name}: no polygon has a value in {settings.column!r}. Name another column."
+        )
     kept = sorted(ranked[: settings.max_classes])
     groups = {
         f"{settings.name}: {label}": places.geometry[labels.eq(label).fillna(False)].to_numpy()
