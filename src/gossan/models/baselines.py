@@ -235,8 +235,8 @@ class CellGradientBoosting(LearnerClassifier):
     Notes
     -----
     Trained on classes as they are, and the prior odds divided out of the score, so that 0.5 means
-    as likely as not if both were equally frequent. Weighting the classes instead did worse held
-    out on two of three surveys and better on none.
+    as likely as not if both were equally frequent. Class weights would weight the quantiles of the
+    bins too, which takes scikit-learn many times longer than the boosting itself.
 
     **Missing values**: a split sends cells without the layer to the side of greater gain in
     training, or, where none lacked it, to the side with more cells.
