@@ -156,7 +156,7 @@ PEERS = {
     "gossan, all samples": Peer(gossan_all_samples, "neighbors=None", part=32, reference=None),
     "plain NumPy, all samples": Peer(
         plain_numpy,
-        "the EIS toolkit's algorithm, written anew",
+        "every cell against every sample, without a search tree",
         part=32,
         variables=1,
         reference=gossan_all_samples,
