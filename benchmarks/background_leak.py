@@ -20,10 +20,15 @@ import gossan as gs
 from gossan import io
 from gossan.evaluate import held_out_summary, percentile_ranks
 from gossan.evidence import valid_cells
+from gossan.models import CellExtraTrees
 from gossan.validate import deposit_cells, study_cells
 
 HERE = Path(__file__).resolve().parent
-METHODS = ["extra-trees", "random-forest", "logistic-regression"]
+METHODS = {
+    "extra trees, fully grown": CellExtraTrees(100, min_samples_leaf=1, random_state=0),
+    "extra-trees": gs.make_model("extra-trees", random_state=0),
+    "logistic-regression": gs.make_model("logistic-regression", random_state=0),
+}
 
 
 def in_sample(model, evidence, labels, splitter):
@@ -73,8 +78,7 @@ def main() -> None:
     deposits = io.read_deposits(study.deposits, file, evidence.rio.crs)
     labels = gs.label_cells(evidence, deposits)
     rows = []
-    for name in METHODS:
-        model = gs.make_model(name, random_state=0)
+    for name, model in METHODS.items():
         for background, ranker in (("in-sample", in_sample), ("cross-fitted", cross_fitted)):
             figures = ranker(model, evidence, labels, gs.DepositClusterFolds(6))
             null = [
