@@ -117,9 +117,8 @@ def cross_validate(
     In each fold the held-out deposits' footprints and dead zone leave the training cells; the
     negatives are drawn from what is left. The background is cross-fitted: dealt in spatial blocks
     to ``background_folds`` parts, each scored by a model that trained on none of its cells, since
-    a model knows the cells it was shown as negatives by heart (extra trees on an in-sample
-    background reach an AUC of 1.0 on real surveys, see ``benchmarks/background_leak.py``). A
-    deposit's rank is the share of the background below it, averaged over those models.
+    a model knows the cells it was shown as negatives by heart: fully grown trees then seem to find
+    even deposits put at random places (``benchmarks/background_leak.py``). A deposit's rank is the share of the background below it, averaged over those models.
 
     Parameters
     ----------
