@@ -118,7 +118,8 @@ def cross_validate(
     negatives are drawn from what is left. The background is cross-fitted: dealt in spatial blocks
     to ``background_folds`` parts, each scored by a model that trained on none of its cells, since
     a model knows the cells it was shown as negatives by heart: fully grown trees then seem to find
-    even deposits put at random places (``benchmarks/background_leak.py``). A deposit's rank is the share of the background below it, averaged over those models.
+    even deposits put at random places (``benchmarks/background_leak.py``). A deposit's rank is the
+    share of the background below it, averaged over those models.
 
     Parameters
     ----------
