@@ -13,8 +13,7 @@ from typing import get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from gossan.labels import SAMPLERS
-from gossan.methods import DEFAULT_METHOD, METHODS
+from gossan.methods import DEFAULT_METHOD, METHODS, SAMPLERS
 from gossan.study import Study
 
 HERE = Path(__file__).resolve().parent

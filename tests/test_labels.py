@@ -16,17 +16,16 @@ from sklearn.base import clone
 from gossan.exceptions import LabelError, StudyError, SurveyDataWarning
 from gossan.grid import Grid
 from gossan.labels import (
-    SAMPLERS,
     AllUnlabelled,
     BufferedNegatives,
     NegativeSampler,
     RandomNegatives,
     cell_spacing,
     label_cells,
-    make_sampler,
     touching_patches,
     within_distance,
 )
+from gossan.methods import SAMPLERS, make_sampler
 
 WEST, NORTH = 400_000.0, 2_800_000.0
 

@@ -5,8 +5,7 @@ import inspect
 import pytest
 
 from gossan.exceptions import StudyError
-from gossan.labels import SAMPLERS, make_sampler
-from gossan.methods import DEFAULT_METHOD, METHODS, make_model
+from gossan.methods import DEFAULT_METHOD, METHODS, SAMPLERS, make_model, make_sampler
 from gossan.models import LayerScreen
 
 NAMES = [
@@ -19,6 +18,7 @@ NAMES = [
     "extra-trees",
     "gradient-boosting",
     "bagging-pu",
+    "elkan-noto",
     "isolation-forest",
 ]
 

@@ -12,6 +12,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
+from gossan.evidence import centre_features
 from gossan.exceptions import LabelError
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -119,9 +120,10 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         labelled = np.flatnonzero(y >= 0)
         if not (y == 1).any():
             raise LabelError("No cell is labelled as a deposit, so there is nothing to learn from.")
-        features = X if self.negatives.needs_features else None
-        seeds = _seeds(self.random_state, self.n_draws)
-        draws = [self._draw(features, y, coordinates, seed) for seed in seeds]
+        # A sampler judges a cell by its own layers, however far around the estimator looks.
+        features = centre_features(X) if self.negatives.needs_features else None
+        seeds = draw_seeds(self.random_state, self.n_draws)
+        draws = self._draws(features, y, coordinates, seeds)
         shown = [np.sort(np.concatenate([labelled, drawn])) for drawn in draws]
         # Every cell that any draw takes is read once: the features may lie in a store on disk.
         read = np.unique(np.concatenate(shown))
@@ -165,13 +167,18 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         spread = np.std(scores, axis=0) if len(scores) > 1 else np.full(scores[0].shape, np.nan)
         return np.mean(scores, axis=0), spread
 
-    def _draw(
-        self, features: Any, y: npt.NDArray[Any], coordinates: FloatArray, seed: int
-    ) -> npt.NDArray[np.int64]:
-        drawn = self.negatives.sample(features, y, coordinates, seed)
-        if len(drawn) == 0 and not (y == 0).any():
-            raise LabelError(f"{self.negatives} found no unlabelled cell to draw from.")
-        return drawn
+    def _draws(
+        self, features: Any, y: npt.NDArray[Any], coordinates: FloatArray, seeds: list[int]
+    ) -> list[npt.NDArray[np.int64]]:
+        """The cells of every draw; a sampler that can judges the cells once for all draws."""
+        sampler = self.negatives
+        if hasattr(sampler, "sample_many"):
+            draws = sampler.sample_many(features, y, coordinates, seeds)
+        else:
+            draws = [sampler.sample(features, y, coordinates, seed) for seed in seeds]
+        if not (y == 0).any() and any(len(drawn) == 0 for drawn in draws):
+            raise LabelError(f"{sampler} found no unlabelled cell to draw from.")
+        return draws
 
     def _fit_member(self, X: FloatArray, y: npt.NDArray[Any], seed: int) -> Any:
         """One clone, fitted to one draw; drawn cells are negatives unless it learns from them."""
@@ -212,7 +219,7 @@ def _settings(estimator: Any, parameter: str) -> dict[str, Any]:
     }
 
 
-def _seeds(random_state: int, count: int) -> list[int]:
-    """Independent 31-bit seeds that stay the same when ``count`` grows."""
+def draw_seeds(random_state: int, count: int) -> list[int]:
+    """Independent 31-bit seeds of as many draws; the first stay the same when ``count`` grows."""
     children = np.random.SeedSequence(random_state).spawn(count)
     return [int(child.generate_state(1)[0] >> 1) for child in children]

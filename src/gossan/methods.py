@@ -1,4 +1,4 @@
-"""The catalogue: a method's name → its estimator, with sound defaults for few deposits."""
+"""The catalogue: a name → its method or sampler, with sound defaults for few deposits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
+from gossan.annotate import RecursiveNegatives
 from gossan.exceptions import StudyError
+from gossan.labels import (
+    AllUnlabelled,
+    BufferedNegatives,
+    DissimilarNegatives,
+    NegativeSampler,
+    OtherDepositNegatives,
+    RandomNegatives,
+    SpyNegatives,
+    make_named,
+)
 from gossan.models import (
     BaggingPU,
     CellClassifier,
@@ -20,6 +31,7 @@ from gossan.models import (
     CellLogisticRegression,
     CellRandomForest,
     CellSVM,
+    ElkanNoto,
     LayerScreen,
     WeightsOfEvidence,
 )
@@ -43,7 +55,7 @@ class Method:
     when_to_use : str
         When to choose it and when not, in three sentences.
     negatives : str
-        Name of the default sampler in :data:`gossan.labels.SAMPLERS`. A method that learns from
+        Name of the default sampler in :data:`SAMPLERS`. A method that learns from
         unlabelled cells gets the sampled cells as unlabelled.
     draws : int
         Default number of models fitted to as many draws of the sampler, and averaged.
@@ -176,6 +188,19 @@ _ENTRIES = [
         "like deposits. Its blunt members also hold up well where evidence is weak.",
     ),
     Method(
+        "elkan-noto",
+        "Elkan–Noto",
+        ElkanNoto,
+        "Divides the chance of being a known deposit by the share of deposits that are known.",
+        "Choose it where the score has to be read as a chance of ore: it corrects a forest for the "
+        "deposits that nobody has found. It ranks much like the forest. Where discovery followed "
+        "roads the correction is wrong by as much.",
+        negatives="random",
+        draws=5,
+        negatives_parameters=MappingProxyType({"ratio": 20.0}),
+        parameters=MappingProxyType({"n_estimators": 30}),
+    ),
+    Method(
         "isolation-forest",
         "Isolation forest",
         CellIsolationForest,
@@ -188,6 +213,33 @@ _ENTRIES = [
 
 METHODS: dict[str, Method] = {method.name: method for method in _ENTRIES}
 """Name in a study file → method."""
+
+SAMPLERS: dict[str, type[NegativeSampler]] = {
+    "all-unlabelled": AllUnlabelled,
+    "random": RandomNegatives,
+    "buffered": BufferedNegatives,
+    "dissimilar": DissimilarNegatives,
+    "other-deposits": OtherDepositNegatives,
+    "spy": SpyNegatives,
+    "recursive": RecursiveNegatives,
+}
+"""Name in a study file → sampler of negatives."""
+
+
+def make_sampler(name: str, **parameters: Any) -> NegativeSampler:
+    """A negative sampler by its name in :data:`SAMPLERS`.
+
+    Raises
+    ------
+    StudyError
+        If the name or a parameter is unknown; suggests the nearest.
+
+    Examples
+    --------
+    >>> make_sampler("random", ratio=2.0)
+    RandomNegatives(ratio=2.0)
+    """
+    return make_named("negative sampler", SAMPLERS, name, parameters)
 
 
 def make_model(

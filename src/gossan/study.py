@@ -95,8 +95,8 @@ class Area(_Table):
         return self
 
 
-class Deposits(_Table):
-    """Known deposits: the positives."""
+class Occurrences(_Table):
+    """Occurrences of other commodities: negatives of the sampler 'other-deposits'."""
 
     file: str = Field(description="table, vector file, or raster of deposit cells")
     layer: str | None = Field(None, description="layer of a GeoPackage")
@@ -106,6 +106,11 @@ class Deposits(_Table):
     name: str | None = Field(None, description="column of deposit names")
     where: Where = Field(default_factory=dict, description="keep rows whose column has this value")
     value: float = Field(1, description="for a raster: the cell value that marks a deposit")
+
+
+class Deposits(Occurrences):
+    """Known deposits: the positives."""
+
     footprint: Annotated[int, Field(ge=1)] = Field(
         3, description="cells across that one deposit marks (3: its cell and 8 neighbours)"
     )
@@ -221,11 +226,23 @@ class Vector(_Table):
 class Negatives(_Table):
     """What stands for barren ground in training."""
 
-    sampler: str = Field("default", description="'all-unlabelled', 'random', 'buffered', …")
+    sampler: str = Field(
+        "default",
+        description="'all-unlabelled', 'random', 'buffered', 'dissimilar', 'other-deposits', "
+        "'spy' or 'recursive'; default: the method's",
+    )
     draws: Annotated[int, Field(ge=1)] | None = Field(
         None, description="models fitted to as many draws and averaged; default: the method's"
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="the sampler's settings")
+    occurrences: Occurrences | None = Field(
+        None, description="sampler = 'other-deposits': a table [negatives.occurrences], see there"
+    )
+    annotation: str | None = Field(
+        None,
+        description="GeoPackage of `gossan annotate` whose decisions by a geologist are honoured; "
+        "default: annotation.gpkg in the run folder, if it is there",
+    )
 
 
 class MethodSettings(_Table):
@@ -364,6 +381,8 @@ class Study(_Table):
                 yield from self.resolve(file)
         for source in self.sources:
             yield from self.resolve(source.file)
+        if self.negatives.occurrences is not None:
+            yield from self.resolve(self.negatives.occurrences.file)
 
 
 def read_study(path: str | os.PathLike[str]) -> Study:

@@ -18,6 +18,7 @@ from gossan.models import (
     CellLogisticRegression,
     CellRandomForest,
     CellSVM,
+    ElkanNoto,
     LayerScreen,
     WeightsOfEvidence,
 )
@@ -33,11 +34,12 @@ ESTIMATORS = [
     CellExtraTrees(**FEW),
     CellGradientBoosting(n_estimators=10),
     BaggingPU(**FEW),
+    ElkanNoto(**FEW),
     CellIsolationForest(**FEW),
     LayerScreen(CellExtraTrees(**FEW, random_state=0)),
 ]
 ENSEMBLES = ["random-forest", "extra-trees", "bagging-pu"]
-USE_UNLABELLED = ["bagging-pu", "isolation-forest"]
+USE_UNLABELLED = ["bagging-pu", "elkan-noto", "isolation-forest"]
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,13 @@
 
 from gossan.evidence.area import study_grid, study_mask
 from gossan.evidence.build import build_evidence
-from gossan.evidence.cells import CellFeatures, valid_cells
+from gossan.evidence.cells import (
+    CellFeatures,
+    FeatureSubset,
+    centre_features,
+    feature_blocks,
+    valid_cells,
+)
 from gossan.evidence.focal import focal_mean, focal_means
 from gossan.evidence.proximity import density_of, distance_to, segments_of
 from gossan.evidence.rasters import raster_layers
@@ -12,10 +18,13 @@ from gossan.evidence.vectors import vector_layers
 
 __all__ = [
     "CellFeatures",
+    "FeatureSubset",
     "SourceLayers",
     "build_evidence",
+    "centre_features",
     "density_of",
     "distance_to",
+    "feature_blocks",
     "focal_mean",
     "focal_means",
     "raster_layers",

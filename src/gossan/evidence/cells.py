@@ -13,6 +13,7 @@ import xarray as xr
 from gossan.exceptions import StudyError
 
 _BLOCK = 512
+_BYTES_AT_ONCE = 48_000_000
 
 
 class CellFeatures:
@@ -80,6 +81,21 @@ class CellFeatures:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def stored_order(self, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+        """Positions in ``indices`` of the cells that lie together in the store, part by part.
+
+        Reading in this order touches every stored block once. A stack in memory is one part.
+        """
+        if not isinstance(self.evidence.data, da.Array):
+            yield np.arange(len(indices))
+            return
+        for positions, _, _ in _by_block(self.rows[indices], self.columns[indices]):
+            yield positions
+
+    def centres(self) -> CellFeatures:
+        """The same cells without what lies around them."""
+        return CellFeatures(self.evidence, self.rows, self.columns)
+
     def __repr__(self) -> str:
         return f"CellFeatures(shape={self.shape}, window={self.window})"
 
@@ -109,6 +125,100 @@ class CellFeatures:
             block = values[:, top:bottom, left:right].compute()
             _take(block, rows[inside] - top, columns[inside] - left, self.window, result, inside)
         return result
+
+
+class FeatureSubset:
+    """Some cells of a feature view, as a view of its own: nothing is read until asked for.
+
+    Parameters
+    ----------
+    features : array or CellFeatures
+        ``(n, layers)`` or ``(n, layers, window, window)``.
+    indices : ndarray of int, shape (m,)
+
+    Examples
+    --------
+    >>> subset = FeatureSubset(np.arange(12.0).reshape(6, 2), np.array([5, 0]))
+    >>> subset.shape, subset[[0]]
+    ((2, 2), array([[10., 11.]]))
+    """
+
+    def __init__(self, features: Any, indices: npt.NDArray[np.int64]) -> None:
+        self._features, self._indices = features, indices
+        self.shape = (len(indices), *features.shape[1:])
+        self.ndim = len(self.shape)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: Any) -> npt.NDArray[np.floating[Any]]:
+        return self._features[self._indices[index]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self._features[self._indices], dtype=dtype)
+
+    def centres(self) -> FeatureSubset:
+        """The same cells without what lies around them."""
+        return FeatureSubset(centre_features(self._features), self._indices)
+
+    def stored_order(self, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+        """As :meth:`CellFeatures.stored_order`."""
+        return _stored_order(self._features, self._indices[indices])
+
+
+def centre_features(features: Any) -> Any:
+    """The cells' own layers, (n, layers): of windows their centre cells; nothing is copied.
+
+    Examples
+    --------
+    >>> centre_features(np.arange(18).reshape(1, 2, 3, 3))
+    array([[ 4, 13]])
+    """
+    if features.ndim == 2:
+        return features
+    if hasattr(features, "centres"):
+        return features.centres()
+    return features[:, :, features.shape[2] // 2, features.shape[3] // 2]
+
+
+def feature_blocks(
+    features: Any, indices: npt.NDArray[np.int64]
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.floating[Any]]]]:
+    """The features of many cells, part by part: bounded memory, each stored block read once.
+
+    Parameters
+    ----------
+    features : array, CellFeatures or FeatureSubset
+    indices : ndarray of int, shape (m,)
+        The cells asked for.
+
+    Yields
+    ------
+    positions : ndarray
+        Into ``indices``; together they are 0 to m - 1, each once.
+    values : ndarray of shape (len(positions), layers[, window, window])
+        At most 48 MB.
+
+    Examples
+    --------
+    >>> X = np.arange(8.0).reshape(4, 2)
+    >>> [(positions.tolist(), values.tolist()) for positions, values in feature_blocks(X, [3, 1])]
+    [([0, 1], [[6.0, 7.0], [2.0, 3.0]])]
+    """
+    indices = np.asarray(indices, dtype=np.int64)
+    per_cell = 4 * max(1, int(np.prod(features.shape[1:])))
+    count = max(1, _BYTES_AT_ONCE // per_cell)
+    for together in _stored_order(features, indices):
+        for start in range(0, len(together), count):
+            positions = together[start : start + count]
+            yield positions, features[indices[positions]]
+
+
+def _stored_order(features: Any, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    if hasattr(features, "stored_order"):
+        yield from features.stored_order(indices)
+    else:
+        yield np.arange(len(indices))
 
 
 def valid_cells(evidence: xr.DataArray) -> npt.NDArray[np.bool_]:

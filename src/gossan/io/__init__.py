@@ -4,21 +4,25 @@ from gossan.io.files import (
     file_digest,
     read_json,
     replacing,
+    write_bytes,
     write_json,
     write_text,
 )
 from gossan.io.maps import (
+    read_annotation,
     read_labels,
     read_map,
     read_targets,
+    write_annotation,
     write_labels,
+    write_log,
     write_map,
     write_map_blocks,
     write_targets,
 )
 from gossan.io.models import load_model, save_model
 from gossan.io.rasters import is_raster, open_raster, raster_grid, read_cells
-from gossan.io.runs import JsonFolder, file_stem, folder_lock, read_json_if_whole
+from gossan.io.runs import ArrayFolder, JsonFolder, file_stem, folder_lock, read_json_if_whole
 from gossan.io.store import (
     EvidenceStore,
     Layer,
@@ -32,6 +36,7 @@ from gossan.io.tables import read_deposits, read_points, read_table
 from gossan.io.vectors import read_vector
 
 __all__ = [
+    "ArrayFolder",
     "EvidenceStore",
     "JsonFolder",
     "Layer",
@@ -46,6 +51,7 @@ __all__ = [
     "open_evidence",
     "open_raster",
     "raster_grid",
+    "read_annotation",
     "read_cells",
     "read_deposits",
     "read_json",
@@ -59,8 +65,11 @@ __all__ = [
     "replacing",
     "save_evidence",
     "save_model",
+    "write_annotation",
+    "write_bytes",
     "write_json",
     "write_labels",
+    "write_log",
     "write_map",
     "write_map_blocks",
     "write_targets",

@@ -190,6 +190,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a binary file (a picture), all or nothing."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
 def _plain(content: Any) -> Any:
     """Content in JSON's own types."""
     if isinstance(content, dict):

@@ -11,6 +11,8 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pyogrio
 import pyproj
 import rasterio
@@ -36,6 +38,7 @@ def write_map(
     score: xr.DataArray,
     spread: xr.DataArray | None = None,
     *,
+    bands: tuple[str, str] = BANDS,
     tags: dict[str, str] | None = None,
 ) -> None:
     """Write a prospectivity map as a Cloud-Optimised GeoTIFF.
@@ -50,6 +53,8 @@ def write_map(
     spread : xarray.DataArray, optional
         ``(y, x)``. Default: the coordinate ``spread`` of ``score``; a method without a spread
         leaves the band missing.
+    bands : tuple of str, default ("score", "spread")
+        What the two bands are called.
     tags : dict, optional
         Further metadata of the file.
 
@@ -60,7 +65,8 @@ def write_map(
     """
     if spread is None and "spread" in score.coords:
         spread = score.coords["spread"]
-    write_map_blocks(path, Grid.from_dataarray(score), _map_blocks(score, spread), tags=tags)
+    blocks = _map_blocks(score, spread)
+    write_map_blocks(path, Grid.from_dataarray(score), blocks, bands=bands, tags=tags)
 
 
 def write_map_blocks(
@@ -68,6 +74,7 @@ def write_map_blocks(
     grid: Grid,
     blocks: Iterable[Block],
     *,
+    bands: tuple[str, str] = BANDS,
     tags: dict[str, str] | None = None,
 ) -> None:
     """Write a map from an iterator of its blocks, for areas beyond memory.
@@ -80,6 +87,8 @@ def write_map_blocks(
         Where the cells lie.
     blocks : iterable of (slice, slice, ndarray)
         Rows, columns and values (2, rows, columns).
+    bands : tuple of str, default ("score", "spread")
+        What the two bands are called.
     tags : dict, optional
         Further metadata of the file.
     """
@@ -87,7 +96,7 @@ def write_map_blocks(
         flat = partial.with_name(f"{partial.name}.flat.tif")
         try:
             with rasterio.open(flat, "w", **_profile(grid, "float32", 2, np.nan)) as file:
-                file.descriptions = BANDS
+                file.descriptions = bands
                 file.update_tags(**(tags or {}))
                 for rows, columns, values in blocks:
                     file.write(values.astype(np.float32), window=_window(rows, columns))
@@ -164,14 +173,71 @@ def write_targets(
     styles : pandas.DataFrame, optional
         A ``layer_styles`` table, from which QGIS dresses each layer.
     """
+    layers = {"targets": (polygons, "MultiPolygon"), "points": (points, "Point")}
+    _write_geopackage(path, layers, styles)
+
+
+def read_targets(path: str | os.PathLike[str], *, layer: str = "targets") -> gpd.GeoDataFrame:
+    """Read targets that :func:`write_targets` wrote; ``layer`` is ``targets`` or ``points``."""
+    with reading(path, "targets"):
+        return pyogrio.read_dataframe(path, layer=layer)
+
+
+def write_annotation(
+    path: str | os.PathLike[str], cells: gpd.GeoDataFrame, *, styles: pd.DataFrame | None = None
+) -> None:
+    """Write an annotation of negatives as a GeoPackage with the layer ``annotation``.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.gpkg`` to write, all or nothing; an equal annotation gives equal bytes.
+    cells : geopandas.GeoDataFrame
+        Points, from :func:`gossan.annotate.annotation_frame`.
+    styles : pandas.DataFrame, optional
+        A ``layer_styles`` table, from which QGIS dresses the layer.
+    """
+    _write_geopackage(path, {"annotation": (cells, "Point")}, styles)
+
+
+def read_annotation(path: str | os.PathLike[str]) -> gpd.GeoDataFrame:
+    """Read an annotation, edited or not; the index is the feature's id as a GIS shows it."""
+    with reading(path, "an annotation"):
+        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+        layer = "annotation" if "annotation" in layers else layers[0]
+        frame = pyogrio.read_dataframe(path, layer=layer, fid_as_index=True)
+        if not isinstance(frame, gpd.GeoDataFrame):
+            raise SurveyDataError(
+                f"{path}: its layer {layer!r} has no geometry. Give the decisions as points."
+            )
+        return frame
+
+
+def write_log(path: str | os.PathLike[str], parts: Iterable[pd.DataFrame]) -> None:
+    """Write a table that comes in parts of equal columns as one Parquet file, all or nothing."""
+    with replacing(path) as partial:
+        writer = None
+        try:
+            for part in parts:
+                table = pa.Table.from_pandas(part, preserve_index=False)
+                if writer is None:
+                    writer = pq.ParquetWriter(partial, table.schema, compression="zstd")
+                writer.write_table(table.cast(writer.schema))
+        finally:
+            if writer is not None:
+                writer.close()
+
+
+def _write_geopackage(
+    path: str | os.PathLike[str],
+    layers: dict[str, tuple[gpd.GeoDataFrame, str]],
+    styles: pd.DataFrame | None,
+) -> None:
     previous = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _FIXED_DATE})
     try:
         with replacing(path) as partial:
-            for layer, places, kind in (
-                ("targets", polygons, "MultiPolygon"),
-                ("points", points, "Point"),
-            ):
+            for layer, (places, kind) in layers.items():
                 pyogrio.write_dataframe(
                     _flat(places),
                     partial,
@@ -184,12 +250,6 @@ def write_targets(
                 pyogrio.write_dataframe(styles, partial, layer="layer_styles", driver="GPKG")
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": previous})
-
-
-def read_targets(path: str | os.PathLike[str], *, layer: str = "targets") -> gpd.GeoDataFrame:
-    """Read targets that :func:`write_targets` wrote; ``layer`` is ``targets`` or ``points``."""
-    with reading(path, "targets"):
-        return pyogrio.read_dataframe(path, layer=layer)
 
 
 def _map_blocks(score: xr.DataArray, spread: xr.DataArray | None) -> Iterator[Block]:

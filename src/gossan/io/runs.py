@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+import zipfile
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from gossan.exceptions import GossanError
-from gossan.io.files import cannot_write, read_json, write_json
+from gossan.io.files import cannot_write, read_json, replacing, write_json
 
 try:
     import fcntl
@@ -119,3 +123,71 @@ class JsonFolder(MutableMapping[str, dict[str, Any]]):
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{file_stem(key)}.json"
+
+
+class ArrayFolder(MutableMapping[str, dict[str, npt.NDArray[Any]]]):
+    """A mapping of named arrays kept as one ``.npz`` file a key, each written all or nothing.
+
+    Several processes may write different keys at once. Nothing in a file is unpickled; a damaged
+    file counts as missing.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made when the first record is written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> records = ArrayFolder(tempfile.mkdtemp())
+    >>> records["fold 1"] = {"ranks": np.array([0.9])}
+    >>> "fold 1" in records, float(records["fold 1"]["ranks"][0])
+    (True, 0.9)
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def __contains__(self, key: object) -> bool:
+        return self._path(str(key)).exists() and self._read(str(key)) is not None
+
+    def __getitem__(self, key: str) -> dict[str, npt.NDArray[Any]]:
+        content = self._read(key)
+        if content is None:
+            raise KeyError(key)
+        return content
+
+    def __setitem__(self, key: str, content: dict[str, npt.NDArray[Any]]) -> None:
+        with replacing(self._path(key)) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, __key__=np.array(key), **content)  # type: ignore[arg-type]
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._path(key).unlink()
+
+    def __iter__(self) -> Iterator[str]:
+        for path in sorted(self.folder.glob("*.npz")):
+            content = _read_arrays(path)
+            if content is not None and "__key__" in content:
+                yield str(content["__key__"])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _read(self, key: str) -> dict[str, npt.NDArray[Any]] | None:
+        content = _read_arrays(self._path(key))
+        if content is None or str(content.pop("__key__", None)) != key:
+            return None
+        return content
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{file_stem(key)}.npz"
+
+
+def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError):
+        return None

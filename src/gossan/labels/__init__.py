@@ -1,16 +1,16 @@
 """Deposits → labels on the template grid, and the samplers that pick cells to stand for barren."""
 
 from gossan.labels.cells import label_cells
+from gossan.labels.dissimilar import DissimilarNegatives, summed_distances
 from gossan.labels.negatives import (
-    SAMPLERS,
     AllUnlabelled,
     BufferedNegatives,
     Ground,
     NegativeSampler,
     RandomNegatives,
     make_named,
-    make_sampler,
 )
+from gossan.labels.occurrences import OtherDepositNegatives
 from gossan.labels.places import (
     cell_spacing,
     checked_cells,
@@ -19,21 +19,25 @@ from gossan.labels.places import (
     touching_patches,
     within_distance,
 )
+from gossan.labels.spies import SpyNegatives, positive_patches
 
 __all__ = [
-    "SAMPLERS",
     "AllUnlabelled",
     "BufferedNegatives",
+    "DissimilarNegatives",
     "Ground",
     "NegativeSampler",
+    "OtherDepositNegatives",
     "RandomNegatives",
+    "SpyNegatives",
     "cell_spacing",
     "checked_cells",
     "checked_distance",
     "distance_to",
     "label_cells",
     "make_named",
-    "make_sampler",
+    "positive_patches",
+    "summed_distances",
     "touching_patches",
     "within_distance",
 ]

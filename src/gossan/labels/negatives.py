@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
@@ -59,6 +59,13 @@ class Ground:
         """Indices of the cells that may stand for barren ground."""
         return np.flatnonzero(self.labels == -1)
 
+    def some_unlabelled(self, count: int) -> npt.NDArray[np.int64]:
+        """All unlabelled cells, or a uniform sample of ``count`` of them; sorted."""
+        cells = self.unlabelled
+        if len(cells) <= count:
+            return cells
+        return np.sort(self.generator.choice(cells, count, replace=False, shuffle=False))
+
 
 class NegativeSampler(BaseEstimator):
     """Base of the samplers: which cells may stand for barren ground, and how many are drawn.
@@ -102,15 +109,48 @@ class NegativeSampler(BaseEstimator):
         StudyError
             If one of the sampler's settings cannot be.
         """
-        generator = np.random.default_rng(random_state)
-        ground = Ground(X, *checked_cells(coordinates, labels), generator)
+        return self.sample_many(X, labels, coordinates, [random_state])[0]
+
+    def sample_many(
+        self,
+        X: Any,
+        labels: npt.ArrayLike,
+        coordinates: npt.ArrayLike,
+        random_states: Sequence[int | np.random.Generator | None],
+    ) -> list[npt.NDArray[np.int64]]:
+        """Several draws from the same cells, which are judged once for all of them.
+
+        Parameters
+        ----------
+        X, labels, coordinates
+            As in :meth:`sample`.
+        random_states : sequence
+            One a draw. The first also seeds what judges the cells, where that is random.
+
+        Returns
+        -------
+        list of ndarray
+            One a draw, as :meth:`sample` returns it.
+        """
+        generators = [np.random.default_rng(state) for state in random_states]
+        ground = Ground(X, *checked_cells(coordinates, labels), generators[0])
         if len(ground.positives) == 0:
             raise LabelError("No cell is labelled as a deposit, so negatives have no counterpart.")
         size = self._size(ground)
         pool = self._pool(ground)
         if size >= len(pool):
-            return pool
-        return np.sort(generator.choice(pool, size, replace=False, shuffle=False))
+            return [pool] * len(generators)
+        return [np.sort(self._draw(ground, pool, size, generator)) for generator in generators]
+
+    def _draw(
+        self,
+        ground: Ground,  # noqa: ARG002 - a sampler that weighs cells looks at them
+        pool: npt.NDArray[np.int64],
+        size: int,
+        generator: np.random.Generator,
+    ) -> npt.NDArray[np.int64]:
+        """``size`` distinct cells of the pool."""
+        return generator.choice(pool, size, replace=False, shuffle=False)
 
     def _pool(self, ground: Ground) -> npt.NDArray[np.int64]:
         """Indices of the cells that the sampler trusts to be barren."""
@@ -233,30 +273,6 @@ class BufferedNegatives(NegativeSampler):
         return pool if len(pool) >= needed else _relaxed_pool(ground, distance, pool, needed)
 
 
-SAMPLERS: dict[str, type[NegativeSampler]] = {
-    "all-unlabelled": AllUnlabelled,
-    "random": RandomNegatives,
-    "buffered": BufferedNegatives,
-}
-"""Name in a study file → sampler."""
-
-
-def make_sampler(name: str, **parameters: Any) -> NegativeSampler:
-    """A negative sampler by its name in :data:`SAMPLERS`.
-
-    Raises
-    ------
-    StudyError
-        If the name or a parameter is unknown; suggests the nearest.
-
-    Examples
-    --------
-    >>> make_sampler("random", ratio=5.0)
-    RandomNegatives(ratio=5.0)
-    """
-    return make_named("negative sampler", SAMPLERS, name, parameters)
-
-
 def make_named(
     what: str, catalogue: Mapping[str, type[Made]], name: str, parameters: Mapping[str, Any]
 ) -> Made:
@@ -264,7 +280,7 @@ def make_named(
 
     Examples
     --------
-    >>> make_named("negative sampler", SAMPLERS, "bufered", {})
+    >>> make_named("negative sampler", {"buffered": BufferedNegatives}, "bufered", {})
     Traceback (most recent call last):
     gossan.exceptions.StudyError: Unknown negative sampler 'bufered'. Did you mean 'buffered'?
     """
@@ -318,6 +334,6 @@ def _relaxed_pool(
         f"deposit; the distance is shortened to {relaxed:.7g} so that {needed} remain. Give a "
         "shorter distance, or use RandomNegatives.",
         SurveyDataWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     return pool[gaps >= relaxed]

@@ -8,6 +8,7 @@ from gossan.models.baselines import (
     CellLogisticRegression,
     CellSVM,
 )
+from gossan.models.elkan_noto import ElkanNoto
 from gossan.models.ensembles import (
     BaggingPU,
     CellExtraTrees,
@@ -36,6 +37,7 @@ __all__ = [
     "CellLogisticRegression",
     "CellRandomForest",
     "CellSVM",
+    "ElkanNoto",
     "LayerScreen",
     "NormalScores",
     "WeightsOfEvidence",

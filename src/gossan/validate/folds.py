@@ -7,46 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from gossan.draws import DrawEnsemble, Sampler, score_and_spread
 from gossan.evaluate import held_out_summary, rank_bounds, rank_stability
-from gossan.evidence import CellFeatures, valid_cells
-from gossan.grid import Grid
-
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.integer[Any]]
+from gossan.evidence import FeatureSubset, feature_blocks
+from gossan.validate.cells import (
+    FloatArray,
+    IntArray,
+    StudyCells,
+    background_parts,
+    deposit_cells,
+    study_cells,
+)
 
 _QUANTILES = np.linspace(0.0, 1.0, 1001)
-_CELLS_PER_CALL = 65_536
-_IN_MEMORY = 1_000_000_000
-"""Bytes up to which evidence is held in memory."""
-
-
-@dataclass(frozen=True)
-class StudyCells:
-    """The cells of a study as flat arrays: what splitters, samplers and estimators take.
-
-    Attributes
-    ----------
-    features : CellFeatures
-        Lazy ``(n, layers)`` or ``(n, layers, window, window)``.
-    coordinates : array of shape (n, 2)
-        Easting and northing of the cell centres.
-    labels : array of shape (n,)
-        1 positive, 0 known negative, -1 unlabelled.
-    deposits : array of shape (n,)
-        Index of the deposit whose footprint holds the cell, -1 elsewhere.
-    rows, columns : arrays of shape (n,)
-    """
-
-    features: CellFeatures
-    coordinates: FloatArray
-    labels: IntArray
-    deposits: IntArray
-    rows: IntArray
-    columns: IntArray
 
 
 @dataclass(frozen=True)
@@ -76,25 +51,6 @@ class CrossValidation:
     held_out: dict[str, Any]
     fold_results: list[dict[str, Any]]
     n_cells: int
-
-
-def study_cells(evidence: xr.DataArray, labels: xr.DataArray, *, window: int = 1) -> StudyCells:
-    """Flatten evidence and labels to the cells of the study, row by row.
-
-    A stack of at most a gigabyte is read into memory once, since every fold asks for its cells
-    again; a larger one stays where it is and is read block by block.
-    """
-    if evidence.nbytes <= _IN_MEMORY:
-        evidence = evidence.compute()
-    rows, columns = np.nonzero(valid_cells(evidence))
-    return StudyCells(
-        features=CellFeatures(evidence, rows, columns, window),
-        coordinates=Grid.from_dataarray(labels).coordinates(rows, columns),
-        labels=labels.to_numpy()[rows, columns],
-        deposits=labels["deposit"].to_numpy()[rows, columns],
-        rows=rows,
-        columns=columns,
-    )
 
 
 def cross_validate(
@@ -160,7 +116,7 @@ def cross_validate(
     """
     cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
     centres = deposit_cells(cells, labels)
-    parts = _background_parts(cells, background_folds, max_background, random_state)
+    parts = background_parts(cells, background_folds, max_background, random_state)
     finished = {} if finished is None else finished
     ensemble = DrawEnsemble(model, negatives, n_draws, random_state)
     splits = list(splitter.split(cells.coordinates, cells.labels, cells.deposits))
@@ -174,18 +130,6 @@ def cross_validate(
         if progress is not None:
             progress(fold + 1, len(splits))
     return _pool(results, len(cells.labels), n_bootstrap, random_state)
-
-
-def deposit_cells(cells: StudyCells, labels: xr.DataArray) -> IntArray:
-    """Index, among the study's cells, of the cell each deposit lies in; -1 where it has none.
-
-    A deposit is judged by the score of its own cell, never by the best of its footprint.
-    """
-    located = labels.attrs["deposit_cells"]  # (n_deposits, 2) row, column; -1 outside
-    index = np.full(labels.shape, -1, dtype=np.int64)
-    index[cells.rows, cells.columns] = np.arange(len(cells.rows))
-    rows, columns = np.asarray(located).T
-    return np.where(rows >= 0, index[rows, columns], -1)
 
 
 def draw_stability(
@@ -210,31 +154,9 @@ def draw_stability(
     maps = []
     for repeat in range(repeats):
         ensemble = DrawEnsemble(model, negatives, n_draws, random_state + 1 + repeat)
-        ensemble.fit(cells.features, cells.labels, cells.coordinates)
-        maps.append(_score(ensemble, cells.features, shown))
+        ensemble.fit(cells.features, cells.training_labels, cells.coordinates)
+        maps.append(score_cells(ensemble, cells.features, shown))
     return dict(rank_stability(np.stack(maps), top=top))
-
-
-def _background_parts(
-    cells: StudyCells, n_parts: int, limit: int | None, random_state: int
-) -> IntArray:
-    """Part of each background cell, -1 for labelled cells and those beyond the sample.
-
-    Parts are made of square blocks, about 128 over the study, dealt at random, so that most
-    background cells have no training neighbour.
-    """
-    rng = np.random.default_rng(random_state)
-    side = max(1, int(np.sqrt(len(cells.rows) / 128)))
-    blocks_across = int(cells.columns.max()) // side + 1
-    number = (cells.rows // side) * blocks_across + cells.columns // side
-    occupied, block = np.unique(number, return_inverse=True)
-    deal = rng.permutation(np.arange(len(occupied)) % n_parts)
-    part = np.where(cells.labels == -1, deal[block], -1)
-    background = np.flatnonzero(part >= 0)
-    if limit is not None and len(background) > limit:
-        dropped = rng.choice(background, len(background) - limit, replace=False)
-        part[dropped] = -2 - part[dropped]  # still known by part, so that training leaves it out
-    return part
 
 
 def _run_fold(
@@ -251,10 +173,12 @@ def _run_fold(
         in_part = (parts == part) | (parts == -2 - part)
         shown = train[~in_part[train]]
         fitted = DrawEnsemble(**ensemble.get_params(deep=False)).fit(
-            _Subset(cells.features, shown), cells.labels[shown], cells.coordinates[shown]
+            FeatureSubset(cells.features, shown),
+            cells.training_labels[shown],
+            cells.coordinates[shown],
         )
-        background = _score(fitted, cells.features, np.flatnonzero(parts == part))
-        at_deposits = _score(fitted, cells.features, centres[held_out])
+        background = score_cells(fitted, cells.features, np.flatnonzero(parts == part))
+        at_deposits = score_cells(fitted, cells.features, centres[held_out])
         bounds.append(rank_bounds(at_deposits, background))
         scores.append(at_deposits)
         quantiles.append(np.quantile(background, _QUANTILES))
@@ -285,27 +209,9 @@ def _pool(
     )
 
 
-def _score(model: Any, features: Any, indices: IntArray) -> FloatArray:
-    """Scores of the given cells, a bounded number at a time."""
-    parts = [
-        score_and_spread(model, features[indices[start : start + _CELLS_PER_CALL]])[0]
-        for start in range(0, len(indices), _CELLS_PER_CALL)
-    ]
-    return np.concatenate(parts) if parts else np.empty(0)
-
-
-class _Subset:
-    """Some cells of a lazy feature view, without reading them."""
-
-    def __init__(self, features: Any, indices: IntArray) -> None:
-        self._features, self._indices = features, indices
-        self.shape = (len(indices), *features.shape[1:])
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: Any) -> FloatArray:
-        return self._features[self._indices[index]]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> FloatArray:
-        return np.asarray(self._features[self._indices], dtype=dtype)
+def score_cells(model: Any, features: Any, indices: IntArray) -> FloatArray:
+    """Scores of the given cells, read part by part."""
+    scores = np.empty(len(indices))
+    for positions, values in feature_blocks(features, indices):
+        scores[positions] = score_and_spread(model, values)[0]
+    return scores

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 import time
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +13,15 @@ import pandas as pd
 import xarray as xr
 
 from gossan import io
+from gossan.annotate import count_decisions
 from gossan.datasets import truth_table
 from gossan.draws import DrawEnsemble
-from gossan.evidence import build_evidence, study_grid
-from gossan.exceptions import StudyError, SurveyDataError
 from gossan.explain import layer_contributions, layer_importance
-from gossan.labels import label_cells, make_sampler
-from gossan.methods import METHODS, make_model
+from gossan.methods import METHODS
+from gossan.pipeline.folder import Progress, RunFolder, claim, refuse_foreign, run_folder
+from gossan.pipeline.inputs import evidence_stage, labels_stage, refuse_changed, study_decisions
+from gossan.pipeline.keys import input_digests, shown_digests, stage_keys, versions
+from gossan.pipeline.settings import check_settings, read_deposits, study_model, study_splitter
 from gossan.predict import predict_map
 from gossan.quality import StudyCheck, check_evidence
 from gossan.report import (
@@ -39,81 +34,12 @@ from gossan.report import (
     score_style,
     targets_style,
 )
-from gossan.splits import make_splitter
 from gossan.study import Study
 from gossan.targets import describe_drivers, find_targets
 from gossan.validate import StudyCells, cross_validate, deposit_cells, draw_stability, study_cells
 
-Progress = Callable[[str, int, int], None]
-"""Told (stage, steps done, steps in all) while a study runs."""
-
 _BACKGROUND_SAMPLE = 2_000
 _THUMBNAILS = 12
-
-
-@dataclass
-class RunFolder:
-    """Where a run leaves its files, and which stages are finished there.
-
-    A stage is finished when its record holds the same key, the hash of everything that made it,
-    and its files still have the content it left. A record is written after the files, so a run
-    killed at any moment does that stage again and no other; so does a damaged or edited file.
-    """
-
-    path: Path
-    progress: Progress
-    timings: dict[str, float] = field(default_factory=dict)
-    reused: list[str] = field(default_factory=list)
-
-    def finished(self, stage: str, key: str, outputs: list[str]) -> bool:
-        """Whether the stage's files are there, whole, and made from the very same things."""
-        record = io.read_json_if_whole(self._record(stage)) or {}
-        if record.get("key") != key or record.get("outputs") != self._contents(outputs):
-            return False
-        self.timings[stage] = record.get("seconds", 0.0)
-        self.reused.append(stage)
-        return True
-
-    @contextmanager
-    def making(self, stage: str, key: str, outputs: list[str]) -> Iterator[None]:
-        """Time a stage and record it as finished on the way out, unless it fails."""
-        self._record(stage).unlink(missing_ok=True)
-        start = time.perf_counter()
-        self.progress(stage, 0, 1)
-        yield
-        self.timings[stage] = round(time.perf_counter() - start, 3)
-        record = {"key": key, "seconds": self.timings[stage], "outputs": self._contents(outputs)}
-        io.write_json(self._record(stage), record)
-        self.progress(stage, 1, 1)
-
-    def forget(self, stage: str) -> None:
-        """Take a stage's record back, so that the next run makes it anew."""
-        self._record(stage).unlink(missing_ok=True)
-
-    def _contents(self, outputs: list[str]) -> dict[str, str] | None:
-        """SHA-256 of each file or folder; None where one is missing."""
-        paths = {output: self.path / output for output in outputs}
-        if not all(path.exists() for path in paths.values()):
-            return None
-        return {output: io.file_digest(path) for output, path in paths.items()}
-
-    def steps(self, stage: str) -> Callable[[int, int], None]:
-        """A progress callback for the steps within a stage."""
-        return lambda done, total: self.progress(stage, done, total)
-
-    def fold_store(self, key: str) -> MutableMapping[str, dict[str, Any]]:
-        """Finished folds of the cross-validation, kept one file each."""
-        return io.JsonFolder(self.path / ".stages" / "folds" / key[:16])
-
-    def _record(self, stage: str) -> Path:
-        return self.path / ".stages" / f"{stage}.json"
-
-
-def run_folder(study: Study, output: Path | None = None) -> Path:
-    """Where a study's run goes: ``runs/<name>`` beside the study file, unless told otherwise."""
-    if output is not None:
-        return Path(output)
-    return study.path.resolve().parent / "runs" / io.file_stem(study.name)
 
 
 def run_study(
@@ -153,16 +79,17 @@ def run_study(
     """
     path = run_folder(study, output)
     check_settings(study)
-    _refuse_foreign(path)
+    refuse_foreign(path)
     with io.folder_lock(path):
-        _claim(path, study)
+        claim(path, study)
         run = RunFolder(path, progress or (lambda *_: None))
         digests = input_digests(study)
-        keys = stage_keys(study, digests)
-        evidence = _evidence(study, run, keys["evidence"])
+        decisions = study_decisions(study, path)
+        keys = stage_keys(study, digests, decisions)
+        evidence = evidence_stage(study, run, keys["evidence"])
         deposits = read_deposits(study)
-        labels = _labels(study, run, keys["labels"], evidence, deposits)
-        _refuse_changed(study, run, digests)
+        labels = labels_stage(study, run, keys["labels"], evidence, deposits, decisions)
+        refuse_changed(study, run, digests)
         check = _check(study, run, keys["check"], evidence, labels, deposits)
         evaluation = _evaluation(study, run, keys, evidence, labels, deposits)
         model = _model(study, run, keys["model"], evidence, labels)
@@ -171,125 +98,6 @@ def run_study(
         _report(study, run, digests, evidence, deposits, check, evaluation, score, truth)
         _manifest(study, run, keys, digests)
     return path
-
-
-def stage_keys(study: Study, digests: dict[Path, str] | None = None) -> dict[str, str]:
-    """The hash of everything each stage is made from: code, files, settings, earlier stages."""
-    digests = input_digests(study) if digests is None else digests
-
-    def of(*files: str | None) -> list[tuple[str, str]]:
-        paths = [path for file in files if file for path in study.resolve(file)]
-        return [(path.name, digests[path]) for path in paths]
-
-    evidence = _hash(
-        [_own_code(), _versions()],
-        study.area.model_dump(),
-        [source.model_dump() for source in study.sources],
-        study.method.focal,
-        of(study.area.like, study.area.mask, *(source.file for source in study.sources)),
-    )
-    labels = _hash(evidence, study.deposits.model_dump(), of(study.deposits.file))
-    method = [study.method.model_dump(), study.negatives.model_dump(), study.seed]
-    model = _hash(labels, method)
-    folds = _hash(labels, method, study.validation.model_dump(exclude={"bootstrap"}))
-    return {
-        "evidence": evidence,
-        "labels": labels,
-        "check": _hash(labels, study.model_dump()),
-        "folds": folds,
-        "evaluation": _hash(folds, study.validation.bootstrap),
-        "model": model,
-        "map": model,
-        "targets": _hash(model, study.targets.model_dump()),
-    }
-
-
-def input_digests(study: Study) -> dict[Path, str]:
-    """SHA-256 of every file that a study names."""
-    return {file: io.file_digest(file) for file in sorted(set(study.files()))}
-
-
-def read_deposits(study: Study) -> gpd.GeoDataFrame:
-    """The known deposits of a study, as points in its CRS with a column ``name``."""
-    path = study.resolve_one(study.deposits.file)
-    return io.read_deposits(study.deposits, path, study_grid(study).crs)
-
-
-def study_model(study: Study) -> tuple[Any, Any, int]:
-    """The unfitted estimator, the sampler and the number of draws that a study asks for."""
-    parameters = dict(study.method.parameters)
-    if study.method.name == "weights-of-evidence":  # a deposit is its footprint's cells
-        parameters.setdefault("cells_per_deposit", float(study.deposits.footprint**2))
-    model = make_model(
-        study.method.name, random_state=study.seed, screen=study.method.screen, **parameters
-    )
-    method = METHODS[study.method.name]
-    sampler, parameters = study.negatives.sampler, study.negatives.parameters
-    if sampler == "default":
-        sampler, parameters = method.negatives, {**method.negatives_parameters, **parameters}
-    return model, make_sampler(sampler, **parameters), study.negatives.draws or method.draws
-
-
-def check_settings(study: Study) -> None:
-    """Raise now, not after an hour, if the method, the sampler or the splitter cannot be."""
-    study_model(study)
-    study_splitter(study)
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Refuse a folder with files that no run of gossan left."""
-    if path.is_dir() and any(path.iterdir()) and not (path / ".stages").is_dir():
-        raise StudyError(
-            f"{path} is not empty and is no run of gossan. Choose another folder with --output."
-        )
-
-
-def _claim(path: Path, study: Study) -> None:
-    """Mark the folder as this study's, or refuse it as another's."""
-    marker = path / ".stages" / "study.json"
-    claim = {"name": study.name, "study": str(study.path.resolve())}
-    record = io.read_json(marker) if marker.exists() else claim
-    if record != claim:
-        raise StudyError(
-            f"{path} holds the run of another study, {record.get('name')!r} of "
-            f"{record.get('study')}. Choose another folder with --output, or remove it."
-        )
-    io.write_json(marker, claim)
-
-
-def _refuse_changed(study: Study, run: RunFolder, digests: dict[Path, str]) -> None:
-    """Stop if a file changed between being hashed and being read."""
-    if {"evidence", "labels"} <= set(run.reused):
-        return
-    for file, digest in input_digests(study).items():
-        if digests.get(file) != digest:
-            run.forget("evidence")
-            run.forget("labels")
-            raise SurveyDataError(f"{file} changed while the run was reading it. Run again.")
-
-
-def _evidence(study: Study, run: RunFolder, key: str) -> xr.DataArray:
-    store = run.path / "evidence.zarr"
-    outputs = ["evidence.zarr"]
-    if not run.finished("evidence", key, outputs):
-        with run.making("evidence", key, outputs):
-            build_evidence(study, store=store, progress=run.steps("evidence"))
-    return io.open_evidence(store)
-
-
-def _labels(
-    study: Study,
-    run: RunFolder,
-    key: str,
-    evidence: xr.DataArray,
-    deposits: gpd.GeoDataFrame,
-) -> xr.DataArray:
-    labels = label_cells(evidence, deposits, footprint=study.deposits.footprint)
-    outputs = ["labels.tif"]
-    if not run.finished("labels", key, outputs):
-        with run.making("labels", key, outputs):
-            io.write_labels(run.path / "labels.tif", labels)
-    return labels
 
 
 def _check(
@@ -352,6 +160,7 @@ def _evaluation(
             "folds": len(validation.fold_results),
             "splitter": repr(study_splitter(study)),
             "background_folds": settings.background_folds,
+            "decisions": count_decisions(labels),
             "held_out": validation.held_out,
             "rank_stability": stability,
             "deposits": [
@@ -366,15 +175,6 @@ def _evaluation(
     return io.read_json(file)
 
 
-def study_splitter(study: Study) -> Any:
-    """The splitter that a study asks for."""
-    settings = study.validation
-    parameters: dict[str, Any] = {"dead_zone": settings.dead_zone}
-    if settings.splitter != "leave-one-deposit-out":
-        parameters |= {"n_splits": settings.folds, "random_state": study.seed}
-    return make_splitter(settings.splitter, **parameters)
-
-
 def _model(
     study: Study, run: RunFolder, key: str, evidence: xr.DataArray, labels: xr.DataArray
 ) -> Any:
@@ -385,7 +185,7 @@ def _model(
             model, sampler, n_draws = study_model(study)
             cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
             ensemble = DrawEnsemble(model, sampler, n_draws, study.seed)
-            ensemble.fit(cells.features, cells.labels, cells.coordinates)
+            ensemble.fit(cells.features, cells.training_labels, cells.coordinates)
             description = {
                 "study": study.name,
                 "method": study.method.model_dump(),
@@ -540,8 +340,8 @@ def report_inputs(
         settings=study.model_dump(mode="json", exclude_none=True),
         provenance={
             "seed": study.seed,
-            "versions": _versions(),
-            "inputs (SHA-256)": _shown_digests(study, digests),
+            "versions": versions(),
+            "inputs (SHA-256)": shown_digests(study, digests),
         },
         history=[f"{entry['source']}: {entry['message']}" for entry in history],
         truth=None if truth is None else truth_table(score, truth).reset_index(),
@@ -556,11 +356,11 @@ def _manifest(study: Study, run: RunFolder, keys: dict[str, str], digests: dict[
             "study": study.name,
             "seed": study.seed,
             "settings": study.model_dump(mode="json"),
-            "inputs": _shown_digests(study, digests),
+            "inputs": shown_digests(study, digests),
             "stages": keys,
             "timings_s": run.timings,
             "reused": run.reused,
-            "versions": _versions(),
+            "versions": versions(),
         },
     )
 
@@ -569,29 +369,3 @@ def _thumbnail(layer: xr.DataArray) -> xr.DataArray:
     """A layer at about a hundred cells across: all that a small picture can show."""
     step = max(1, max(layer.shape) // 100)
     return layer[::step, ::step].compute()
-
-
-def _versions() -> dict[str, str]:
-    packages = ["gossan", "numpy", "scipy", "pandas", "scikit-learn", "numba", "xarray", "zarr"]
-    packages += ["rasterio", "shapely", "dask"]
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
-
-
-def _shown_digests(study: Study, digests: dict[Path, str]) -> dict[str, str]:
-    """The inputs' SHA-256 by their paths relative to the study's folder."""
-    return {
-        str(file.relative_to(study.folder) if file.is_relative_to(study.folder) else file): digest
-        for file, digest in digests.items()
-    }
-
-
-@cache
-def _own_code() -> str:
-    """Hash of gossan itself: what other code made is not taken for this code's work."""
-    code = Path(__file__).parent
-    return _hash([(f.name, io.file_digest(f)) for f in sorted(code.rglob("*.py"))])
-
-
-def _hash(*parts: Any) -> str:
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()

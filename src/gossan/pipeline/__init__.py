@@ -1,0 +1,27 @@
+"""A study end to end, and the verbs beside it."""
+
+from gossan.pipeline.folder import Progress, RunFolder, run_folder
+from gossan.pipeline.keys import input_digests, stage_keys
+from gossan.pipeline.run import report_inputs, run_study
+from gossan.pipeline.settings import (
+    check_settings,
+    read_deposits,
+    study_model,
+    study_sampler,
+    study_splitter,
+)
+
+__all__ = [
+    "Progress",
+    "RunFolder",
+    "check_settings",
+    "input_digests",
+    "read_deposits",
+    "report_inputs",
+    "run_folder",
+    "run_study",
+    "stage_keys",
+    "study_model",
+    "study_sampler",
+    "study_splitter",
+]

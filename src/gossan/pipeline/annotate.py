@@ -1,0 +1,178 @@
+"""`gossan annotate`: rounds of annotation over a whole study, and a geologist's review of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gossan import io
+from gossan.annotate import (
+    Annotation,
+    RecursiveAnnotator,
+    RecursiveNegatives,
+    annotation_frame,
+    annotation_log,
+)
+from gossan.exceptions import SurveyDataError
+from gossan.grid import Grid
+from gossan.pipeline.folder import Progress, RunFolder, claim, refuse_foreign, run_folder
+from gossan.pipeline.inputs import (
+    ANNOTATION,
+    annotation_file,
+    evidence_stage,
+    labels_stage,
+    refuse_changed,
+    study_decisions,
+)
+from gossan.pipeline.keys import input_digests, stage_keys
+from gossan.pipeline.settings import check_settings, read_deposits
+from gossan.report import annotation_style, convergence_plot, layer_styles, png_bytes, round_maps
+from gossan.study import Study
+from gossan.validate import StudyCells, study_cells
+
+OUTPUTS = [
+    "annotation.json",
+    "annotation.parquet",
+    "annotation-rounds.png",
+    "annotation-convergence.png",
+]
+
+
+def annotate_study(
+    study: Study, *, output: Path | None = None, progress: Progress | None = None
+) -> Path:
+    """Annotate a study's unlabelled cells, round by round, for a geologist to review.
+
+    A geologist's decisions in ``annotation.gpkg`` (accept, reject, deposit) are read first,
+    honoured in every round, and written back with the model's.
+
+    Parameters
+    ----------
+    study : Study
+        Its ``[negatives]`` parameters are taken where its sampler is ``recursive``.
+    output : path, optional
+        The run folder; default ``runs/<name>`` beside the study file.
+    progress : callable, optional
+        Told (stage, steps done, steps in all).
+
+    Returns
+    -------
+    pathlib.Path
+        The run folder, with ``annotation.gpkg`` (one point a cell: round, score, decision, by
+        whom), ``annotation.parquet`` (the log: one row a cell and round), ``annotation.json``
+        (one entry a round, and the round chosen), ``annotation-rounds.png`` and
+        ``annotation-convergence.png``.
+
+    Raises
+    ------
+    gossan.exceptions.GossanError
+        For whatever is wrong with the survey's files or settings, with the annotation, or if the
+        annotation was edited while this ran: then nothing of it is replaced.
+    """
+    path = run_folder(study, output)
+    check_settings(study)
+    refuse_foreign(path)
+    with io.folder_lock(path):
+        claim(path, study)
+        run = RunFolder(path, progress or (lambda *_: None))
+        digests = input_digests(study)
+        before = _digest(annotation_file(study, path))
+        decisions = study_decisions(study, path)
+        keys = stage_keys(study, digests, decisions)
+        evidence = evidence_stage(study, run, keys["evidence"])
+        deposits = read_deposits(study)
+        labels = labels_stage(study, run, keys["labels"], evidence, deposits, decisions)
+        refuse_changed(study, run, digests)
+        if not run.finished("annotation", keys["annotation"], [ANNOTATION, *OUTPUTS]):
+            outputs = [ANNOTATION, *OUTPUTS]
+            with run.making("annotation", keys["annotation"], outputs):
+                found, cells = _annotate(study, run, evidence, labels)
+                _refuse_edited(annotation_file(study, path), before)
+                _write(path, found, cells, Grid.from_dataarray(labels), deposits, decisions)
+    return path
+
+
+def annotator(study: Study) -> RecursiveAnnotator:
+    """The annotator that a study asks for: every cell is judged."""
+    settings: dict[str, Any] = {}
+    if study.negatives.sampler == "recursive":
+        settings = dict(study.negatives.parameters)
+    sampler = RecursiveNegatives(**{**settings, "max_cells": None})
+    return sampler.annotator(study.seed)
+
+
+def _annotate(
+    study: Study, run: RunFolder, evidence: xr.DataArray, labels: xr.DataArray
+) -> tuple[Annotation, StudyCells]:
+    cells = study_cells(evidence, labels)
+    decided = None
+    if "decision" in labels.coords:
+        decided = labels["decision"].to_numpy()[cells.rows, cells.columns]
+    found = annotator(study).annotate(
+        cells.features,
+        cells.labels,
+        cells.coordinates,
+        decisions=decided,
+        progress=run.steps("annotation"),
+    )
+    return found, cells
+
+
+def _write(
+    path: Path,
+    found: Annotation,
+    cells: StudyCells,
+    grid: Grid,
+    deposits: gpd.GeoDataFrame,
+    decisions: gpd.GeoDataFrame | None,
+) -> None:
+    frame = annotation_frame(found, grid, cells.rows, cells.columns, reviewed=decisions)
+    styles = layer_styles({"annotation": annotation_style()})
+    io.write_annotation(path / ANNOTATION, frame, styles=styles)
+    io.write_log(path / OUTPUTS[1], _log(found, cells, frame))
+    io.write_json(
+        path / OUTPUTS[0],
+        {"chosen": found.chosen, "rounds": found.rounds.to_dict("records")},
+    )
+    scores = _on_grid(found.scores, found, cells, grid, np.nan)
+    codes = _on_grid(found.decisions, found, cells, grid, 0)
+    figure = round_maps(scores, codes, deposits.to_crs(grid.crs), chosen=found.chosen)
+    io.write_bytes(path / OUTPUTS[2], png_bytes(figure))
+    figure = convergence_plot(found.rounds, chosen=found.chosen)
+    io.write_bytes(path / OUTPUTS[3], png_bytes(figure))
+
+
+def _log(found: Annotation, cells: StudyCells, frame: gpd.GeoDataFrame) -> Iterator[pd.DataFrame]:
+    signed = frame[frame["decision"].isin(["accept", "reject", "deposit"])]
+    authors = signed.set_index(["row", "column"])["by"]
+    for number in range(len(found.rounds)):
+        yield annotation_log(found, cells.rows, cells.columns, number, authors)
+
+
+def _on_grid(
+    values: np.ndarray, found: Annotation, cells: StudyCells, grid: Grid, missing: float
+) -> xr.DataArray:
+    """(round, y, x) of values (round, annotated cells)."""
+    array = np.full((len(values), *grid.shape), missing, dtype=values.dtype)
+    array[:, cells.rows[found.cells], cells.columns[found.cells]] = values
+    template = grid.to_dataarray(np.zeros(grid.shape, np.float32))
+    return xr.DataArray(array, dims=("round", "y", "x"), coords=template.coords)
+
+
+def _digest(file: Path) -> str | None:
+    return io.file_digest(file) if file.exists() else None
+
+
+def _refuse_edited(file: Path, before: str | None) -> None:
+    """Never write over what a geologist saved meanwhile."""
+    if _digest(file) != before:
+        raise SurveyDataError(
+            f"{file} was edited while the annotation ran; it is left as it is. Run again, and "
+            "the new decisions are honoured."
+        )

@@ -1,0 +1,103 @@
+"""A run's folder: whose it is, and which stages are finished there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gossan import io
+from gossan.exceptions import StudyError
+from gossan.study import Study
+
+Progress = Callable[[str, int, int], None]
+"""Told (stage, steps done, steps in all) while a study runs."""
+
+
+@dataclass
+class RunFolder:
+    """Where a run leaves its files, and which stages are finished there.
+
+    A stage is finished when its record holds the same key, the hash of everything that made it,
+    and its files still have the content it left. A record is written after the files, so a run
+    killed at any moment does that stage again and no other; so does a damaged or edited file.
+    """
+
+    path: Path
+    progress: Progress
+    timings: dict[str, float] = field(default_factory=dict)
+    reused: list[str] = field(default_factory=list)
+
+    def finished(self, stage: str, key: str, outputs: list[str]) -> bool:
+        """Whether the stage's files are there, whole, and made from the very same things."""
+        record = io.read_json_if_whole(self._record(stage)) or {}
+        if record.get("key") != key or record.get("outputs") != self._contents(outputs):
+            return False
+        self.timings[stage] = record.get("seconds", 0.0)
+        self.reused.append(stage)
+        return True
+
+    @contextmanager
+    def making(self, stage: str, key: str, outputs: list[str]) -> Iterator[None]:
+        """Time a stage and record it as finished on the way out, unless it fails."""
+        self._record(stage).unlink(missing_ok=True)
+        start = time.perf_counter()
+        self.progress(stage, 0, 1)
+        yield
+        self.timings[stage] = round(time.perf_counter() - start, 3)
+        record = {"key": key, "seconds": self.timings[stage], "outputs": self._contents(outputs)}
+        io.write_json(self._record(stage), record)
+        self.progress(stage, 1, 1)
+
+    def forget(self, stage: str) -> None:
+        """Take a stage's record back, so that the next run makes it anew."""
+        self._record(stage).unlink(missing_ok=True)
+
+    def _contents(self, outputs: list[str]) -> dict[str, str] | None:
+        """SHA-256 of each file or folder; None where one is missing."""
+        paths = {output: self.path / output for output in outputs}
+        if not all(path.exists() for path in paths.values()):
+            return None
+        return {output: io.file_digest(path) for output, path in paths.items()}
+
+    def steps(self, stage: str) -> Callable[[int, int], None]:
+        """A progress callback for the steps within a stage."""
+        return lambda done, total: self.progress(stage, done, total)
+
+    def fold_store(self, key: str) -> MutableMapping[str, dict[str, Any]]:
+        """Finished folds of the cross-validation, kept one file each."""
+        return io.JsonFolder(self.path / ".stages" / "folds" / key[:16])
+
+    def _record(self, stage: str) -> Path:
+        return self.path / ".stages" / f"{stage}.json"
+
+
+def run_folder(study: Study, output: Path | None = None) -> Path:
+    """Where a study's run goes: ``runs/<name>`` beside the study file, unless told otherwise."""
+    if output is not None:
+        return Path(output)
+    return study.path.resolve().parent / "runs" / io.file_stem(study.name)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse a folder with files that no run of gossan left."""
+    if path.is_dir() and any(path.iterdir()) and not (path / ".stages").is_dir():
+        raise StudyError(
+            f"{path} is not empty and is no run of gossan. Choose another folder with --output."
+        )
+
+
+def claim(path: Path, study: Study) -> None:
+    """Mark the folder as this study's, or refuse it as another's."""
+    marker = path / ".stages" / "study.json"
+    claim = {"name": study.name, "study": str(study.path.resolve())}
+    record = io.read_json(marker) if marker.exists() else claim
+    if record != claim:
+        raise StudyError(
+            f"{path} holds the run of another study, {record.get('name')!r} of "
+            f"{record.get('study')}. Choose another folder with --output, or remove it."
+        )
+    io.write_json(marker, claim)

@@ -1,0 +1,99 @@
+"""What each stage is made from, as one hash: the same hash, the same output."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+
+from gossan import io
+from gossan.study import Study
+
+
+def stage_keys(
+    study: Study,
+    digests: dict[Path, str] | None = None,
+    decisions: gpd.GeoDataFrame | None = None,
+) -> dict[str, str]:
+    """The hash of everything each stage is made from: code, files, settings, earlier stages.
+
+    Of an annotation only a geologist's decisions count: what the model wrote there is its own.
+    """
+    digests = input_digests(study) if digests is None else digests
+    decided = (
+        [] if decisions is None else sorted(zip(decisions.to_wkt().geometry, decisions["decision"]))
+    )
+
+    def of(*files: str | None) -> list[tuple[str, str]]:
+        paths = [path for file in files if file for path in study.resolve(file)]
+        return [(path.name, digests[path]) for path in paths]
+
+    evidence = hash_of(
+        [_own_code(), versions()],
+        study.area.model_dump(),
+        [source.model_dump() for source in study.sources],
+        study.method.focal,
+        of(study.area.like, study.area.mask, *(source.file for source in study.sources)),
+    )
+    labels = hash_of(evidence, study.deposits.model_dump(), of(study.deposits.file), decided)
+    others = study.negatives.occurrences
+    method = [
+        study.method.model_dump(),
+        study.negatives.model_dump(exclude={"annotation"}),
+        study.seed,
+        of(others.file if others else None),
+    ]
+    model = hash_of(labels, method)
+    folds = hash_of(labels, method, study.validation.model_dump(exclude={"bootstrap"}))
+    return {
+        "evidence": evidence,
+        "labels": labels,
+        "check": hash_of(labels, study.model_dump()),
+        "folds": folds,
+        "evaluation": hash_of(folds, study.validation.bootstrap),
+        "annotation": hash_of(
+            labels, study.negatives.model_dump(exclude={"annotation"}), study.seed
+        ),
+        "model": model,
+        "map": model,
+        "targets": hash_of(model, study.targets.model_dump()),
+    }
+
+
+def input_digests(study: Study) -> dict[Path, str]:
+    """SHA-256 of every file that a study names."""
+    return {file: io.file_digest(file) for file in sorted(set(study.files()))}
+
+
+def shown_digests(study: Study, digests: dict[Path, str]) -> dict[str, str]:
+    """The inputs' SHA-256 by their paths relative to the study's folder."""
+    return {
+        str(file.relative_to(study.folder) if file.is_relative_to(study.folder) else file): digest
+        for file, digest in digests.items()
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of gossan and of the packages that its answers rest on."""
+    packages = ["gossan", "numpy", "scipy", "pandas", "scikit-learn", "numba", "xarray", "zarr"]
+    packages += ["rasterio", "shapely", "dask"]
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+@cache
+def _own_code() -> str:
+    """Hash of gossan itself: what other code made is not taken for this code's work."""
+    code = Path(__file__).parents[1]
+    return hash_of([(f.name, io.file_digest(f)) for f in sorted(code.rglob("*.py"))])
+
+
+def hash_of(*parts: Any) -> str:
+    """SHA-256 of plain values."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,69 @@
+"""From a study's settings to deposits, estimator, sampler and splitter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+
+from gossan import io
+from gossan.evidence import study_grid
+from gossan.labels import NegativeSampler
+from gossan.methods import METHODS, make_model, make_sampler
+from gossan.splits import make_splitter
+from gossan.study import Study
+
+
+def read_deposits(study: Study) -> gpd.GeoDataFrame:
+    """The known deposits of a study, as points in its CRS with a column ``name``."""
+    path = study.resolve_one(study.deposits.file)
+    return io.read_deposits(study.deposits, path, study_grid(study).crs)
+
+
+def study_model(study: Study) -> tuple[Any, Any, int]:
+    """The unfitted estimator, the sampler and the number of draws that a study asks for."""
+    parameters = dict(study.method.parameters)
+    if study.method.name == "weights-of-evidence":  # a deposit is its footprint's cells
+        parameters.setdefault("cells_per_deposit", float(study.deposits.footprint**2))
+    model = make_model(
+        study.method.name, random_state=study.seed, screen=study.method.screen, **parameters
+    )
+    sampler, draws = study_sampler(study)
+    return model, sampler, draws
+
+
+def study_sampler(study: Study) -> tuple[NegativeSampler, int]:
+    """The sampler of negatives, and the number of draws, that a study asks for."""
+    method = METHODS[study.method.name]
+    name, parameters = study.negatives.sampler, dict(study.negatives.parameters)
+    if name == "default":
+        name, parameters = method.negatives, {**method.negatives_parameters, **parameters}
+    if name == "other-deposits":
+        parameters["occurrences"] = other_occurrences(study)
+    return make_sampler(name, **parameters), study.negatives.draws or method.draws
+
+
+def other_occurrences(study: Study) -> list[list[float]] | None:
+    """Easting and northing of the occurrences of other commodities, if the study names any."""
+    settings = study.negatives.occurrences
+    if settings is None:
+        return None
+    path = study.resolve_one(settings.file)
+    found = io.read_deposits(settings, path, study_grid(study).crs)
+    return np.column_stack([found.geometry.x, found.geometry.y]).tolist()
+
+
+def check_settings(study: Study) -> None:
+    """Raise now, not after an hour, if the method, the sampler or the splitter cannot be."""
+    study_model(study)
+    study_splitter(study)
+
+
+def study_splitter(study: Study) -> Any:
+    """The splitter that a study asks for."""
+    settings = study.validation
+    parameters: dict[str, Any] = {"dead_zone": settings.dead_zone}
+    if settings.splitter != "leave-one-deposit-out":
+        parameters |= {"n_splits": settings.folds, "random_state": study.seed}
+    return make_splitter(settings.splitter, **parameters)

@@ -1,0 +1,18 @@
+"""Skill on held-out deposits: one method, or every workflow on the same folds."""
+
+from gossan.validate.cells import StudyCells, background_parts, deposit_cells, study_cells
+from gossan.validate.comparison import Comparison, Workflow, compare_workflows
+from gossan.validate.folds import CrossValidation, cross_validate, draw_stability
+
+__all__ = [
+    "Comparison",
+    "CrossValidation",
+    "StudyCells",
+    "Workflow",
+    "background_parts",
+    "compare_workflows",
+    "cross_validate",
+    "deposit_cells",
+    "draw_stability",
+    "study_cells",
+]

@@ -1,0 +1,108 @@
+"""The cells of a study as flat arrays, and the background dealt into parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from gossan.annotate import label_decided
+from gossan.evidence import CellFeatures, valid_cells
+from gossan.grid import Grid
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.integer[Any]]
+
+_IN_MEMORY = 1_000_000_000
+"""Bytes up to which evidence is held in memory."""
+
+
+@dataclass(frozen=True)
+class StudyCells:
+    """The cells of a study as flat arrays: what splitters, samplers and estimators take.
+
+    Attributes
+    ----------
+    features : CellFeatures
+        Lazy ``(n, layers)`` or ``(n, layers, window, window)``.
+    coordinates : array of shape (n, 2)
+        Easting and northing of the cell centres.
+    labels : array of shape (n,)
+        1 positive, 0 known negative, -1 unlabelled: what deposits are ranked against.
+    training_labels : array of shape (n,)
+        The same under a geologist's decisions, which train but do not judge: -2 for a cell that
+        is not to be drawn as negative.
+    deposits : array of shape (n,)
+        Index of the deposit whose footprint holds the cell, -1 elsewhere.
+    rows, columns : arrays of shape (n,)
+    """
+
+    features: CellFeatures
+    coordinates: FloatArray
+    labels: IntArray
+    training_labels: IntArray
+    deposits: IntArray
+    rows: IntArray
+    columns: IntArray
+
+
+def study_cells(evidence: xr.DataArray, labels: xr.DataArray, *, window: int = 1) -> StudyCells:
+    """Flatten evidence and labels to the cells of the study, row by row.
+
+    A stack of at most a gigabyte is read into memory once, since every fold asks for its cells
+    again; a larger one stays where it is and is read block by block. A geologist's decisions are
+    read from the labels' coordinate ``decision``, where they have one.
+    """
+    if evidence.nbytes <= _IN_MEMORY:
+        evidence = evidence.compute()
+    rows, columns = np.nonzero(valid_cells(evidence))
+    known = labels.to_numpy()[rows, columns]
+    training = known
+    if "decision" in labels.coords:
+        training = label_decided(known, labels["decision"].to_numpy()[rows, columns])
+    return StudyCells(
+        features=CellFeatures(evidence, rows, columns, window),
+        coordinates=Grid.from_dataarray(labels).coordinates(rows, columns),
+        labels=known,
+        training_labels=training,
+        deposits=labels["deposit"].to_numpy()[rows, columns],
+        rows=rows,
+        columns=columns,
+    )
+
+
+def deposit_cells(cells: StudyCells, labels: xr.DataArray) -> IntArray:
+    """Index, among the study's cells, of the cell each deposit lies in; -1 where it has none.
+
+    A deposit is judged by the score of its own cell, never by the best of its footprint.
+    """
+    located = labels.attrs["deposit_cells"]  # (n_deposits, 2) row, column; -1 outside
+    index = np.full(labels.shape, -1, dtype=np.int64)
+    index[cells.rows, cells.columns] = np.arange(len(cells.rows))
+    rows, columns = np.asarray(located).T
+    return np.where(rows >= 0, index[rows, columns], -1)
+
+
+def background_parts(
+    cells: StudyCells, n_parts: int, limit: int | None, random_state: int
+) -> IntArray:
+    """Part of each background cell, -1 for labelled cells and those beyond the sample.
+
+    Parts are made of square blocks, about 128 over the study, dealt at random, so that most
+    background cells have no training neighbour.
+    """
+    rng = np.random.default_rng(random_state)
+    side = max(1, int(np.sqrt(len(cells.rows) / 128)))
+    blocks_across = int(cells.columns.max()) // side + 1
+    number = (cells.rows // side) * blocks_across + cells.columns // side
+    occupied, block = np.unique(number, return_inverse=True)
+    deal = rng.permutation(np.arange(len(occupied)) % n_parts)
+    part = np.where(cells.labels == -1, deal[block], -1)
+    background = np.flatnonzero(part >= 0)
+    if limit is not None and len(background) > limit:
+        dropped = rng.choice(background, len(background) - limit, replace=False)
+        part[dropped] = -2 - part[dropped]  # still known by part, so that training leaves it out
+    return part

@@ -1,0 +1,490 @@
+"""Many workflows on the same folds, seeds and background: what each choice is worth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from scipy.stats import rankdata
+from threadpoolctl import threadpool_limits
+
+from gossan.draws import DrawEnsemble, draw_seeds
+from gossan.evaluate import AREAS, held_out_summary, paired_difference, rank_bounds
+from gossan.evidence import FeatureSubset
+from gossan.exceptions import GossanError, LabelError
+from gossan.grid import Grid
+from gossan.validate.cells import (
+    FloatArray,
+    IntArray,
+    StudyCells,
+    background_parts,
+    deposit_cells,
+    study_cells,
+)
+from gossan.validate.folds import score_cells
+
+Store = MutableMapping[str, dict[str, npt.NDArray[Any]]]
+
+_FULL = -1
+"""Number of the "fold" that holds nothing out: it makes the maps."""
+_STEPS = 65_535
+_CONSENSUS_CELLS = 50_000
+_TOP = 0.05
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """One combination of a method and its negatives.
+
+    Attributes
+    ----------
+    name : str
+        Unique among those compared.
+    method, negatives : str
+        As the table shows them.
+    model : classifier
+        Unfitted, following gossan's estimator contract.
+    sampler : sampler
+        From :mod:`gossan.labels` or :mod:`gossan.annotate`.
+    n_draws : int
+        Draws of negatives that the model is averaged over.
+    role : {"workflow", "control"}
+        A control is judged like any other but has no part in the consensus.
+    """
+
+    name: str
+    method: str
+    negatives: str
+    model: Any
+    sampler: Any
+    n_draws: int = 1
+    role: Literal["workflow", "control"] = "workflow"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row a workflow, best AUC first: ``workflow``, ``method``, ``negatives``, ``draws``,
+        ``role``, ``auc_background`` with ``auc_low`` and ``auc_high``, ``capture_0.01`` … with
+        ``_low`` and ``_high``, ``normalised_density``, ``selectivity``, ``difference_auc`` and
+        ``difference_capture_0.05`` with ``_low`` and ``_high``, ``seconds``. The consensus is a
+        row of role ``consensus``.
+    reference : str
+        The workflow that differences are taken against.
+    consensus : xarray.DataArray
+        ``(y, x)`` mean percentile rank over the workflows, NaN where missing, with a coordinate
+        ``spread``: the ranks' standard deviation.
+    agreement : xarray.DataArray
+        ``(y, x)`` share of the workflows in whose top 5 % a cell lies.
+    failed : list of (workflow, reason)
+    n_deposits, n_cells, n_folds : int
+    """
+
+    table: pd.DataFrame
+    reference: str
+    consensus: xr.DataArray
+    agreement: xr.DataArray
+    failed: list[tuple[str, str]]
+    n_deposits: int
+    n_cells: int
+    n_folds: int
+
+
+def compare_workflows(
+    workflows: Sequence[Workflow],
+    evidence: xr.DataArray,
+    labels: xr.DataArray,
+    *,
+    splitter: Any,
+    reference: str | None = None,
+    background_folds: int = 2,
+    max_background: int | None = 500_000,
+    n_bootstrap: int = 1000,
+    random_state: int = 0,
+    store: Store | None = None,
+    n_jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """Judge workflows on identical folds, seeds and background, as :func:`cross_validate` does.
+
+    Within a fold every workflow of one sampler learns from the same draws of negatives. Each
+    workflow is also fitted to all deposits, for the maps of consensus and agreement. Published
+    work finds that almost any workflow yields a discriminating map, and that its figures say
+    little of where maps agree (Zhang et al. 2024): so the consensus is judged held out, as one
+    more row, and each row says how selective its map is.
+
+    Parameters
+    ----------
+    workflows : sequence of Workflow
+    evidence, labels, splitter, background_folds, max_background, n_bootstrap, random_state
+        As in :func:`gossan.validate.cross_validate`.
+    reference : str, optional
+        Name of the workflow that differences are taken against; default: the first.
+    store : mutable mapping, optional
+        Where finished pieces are kept, such as :class:`gossan.io.ArrayFolder`; pieces found there
+        are not made again, so a killed comparison goes on. It must be fit for several processes
+        where ``n_jobs`` is not 1.
+    n_jobs : int, optional
+        Processes, each with one thread; default: one a processor.
+    progress : callable, optional
+        Called with (pieces done, pieces in all).
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    LabelError
+        If every workflow failed, or the reference did.
+
+    References
+    ----------
+    Zhang, S. E. et al. (2024). Workflow-induced uncertainty in data-driven mineral prospectivity
+    mapping. Natural Resources Research 33, 995-1023. doi 10.1007/s11053-024-10322-8
+    """
+    names = [workflow.name for workflow in workflows]
+    if len(set(names)) < len(names):
+        raise ValueError("Two workflows have the same name; names tell the rows apart.")
+    reference = names[0] if reference is None else reference
+    cells = study_cells(evidence, labels, window=max(_window(w.model) for w in workflows))
+    setting = _Setting(
+        cells=cells,
+        centres=deposit_cells(cells, labels),
+        parts=background_parts(cells, background_folds, max_background, random_state),
+        splits=list(splitter.split(cells.coordinates, cells.labels, cells.deposits)),
+        random_state=random_state,
+    )
+    store = {} if store is None else store
+    _run_all(setting, workflows, store, n_jobs, progress)
+    failed = [(w.name, reason) for w in workflows if (reason := _failure(setting, w, store))]
+    lost = dict(failed)
+    kept = [workflow for workflow in workflows if workflow.name not in lost]
+    if reference in lost or not kept:
+        raise LabelError(
+            f"The reference workflow {reference!r} could not be run: {lost.get(reference, '')} "
+            "Name another one as reference."
+        )
+    table = _table(setting, kept, store, reference, n_bootstrap)
+    consensus, agreement = _maps(setting, kept, store, Grid.from_dataarray(labels))
+    return Comparison(
+        table=table,
+        reference=reference,
+        consensus=consensus,
+        agreement=agreement,
+        failed=failed,
+        n_deposits=sum(len(setting.held_out(fold)) for fold in range(len(setting.splits))),
+        n_cells=len(cells.labels),
+        n_folds=len(setting.splits),
+    )
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What all workflows share."""
+
+    cells: StudyCells
+    centres: IntArray
+    parts: IntArray
+    splits: list[tuple[IntArray, IntArray]]
+    random_state: int
+
+    @property
+    def n_parts(self) -> int:
+        return int(self.parts.max()) + 1
+
+    def held_out(self, fold: int) -> IntArray:
+        """Deposits that a fold holds out."""
+        held = np.unique(self.cells.deposits[self.splits[fold][1]])
+        return np.intersect1d(held, np.flatnonzero(self.centres >= 0))
+
+    def shown(self, fold: int, part: int) -> IntArray:
+        """Cells to train on."""
+        if fold == _FULL:
+            return np.arange(len(self.cells.labels))
+        train = self.splits[fold][0]
+        in_part = (self.parts == part) | (self.parts == -2 - part)
+        return train[~in_part[train]]
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """Folds and parts of the background, then the whole."""
+        for fold in range(len(self.splits)):
+            for part in range(self.n_parts):
+                yield fold, part
+        yield _FULL, 0
+
+
+def _run_all(
+    setting: _Setting,
+    workflows: Sequence[Workflow],
+    store: Store,
+    n_jobs: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Every piece that the store does not hold yet, in processes of one thread each."""
+    tasks = [
+        (fold, part, group)
+        for group in _by_sampler(workflows)
+        for fold, part in setting.pieces()
+        if any(_key(fold, part, workflow) not in store for workflow in group)
+    ]
+    total = len(_by_sampler(workflows)) * (len(setting.splits) * setting.n_parts + 1)
+    if progress is not None:
+        progress(total - len(tasks), total)
+    count = joblib.cpu_count() if n_jobs is None else n_jobs
+    if count == 1 or len(tasks) < 2 or isinstance(store, dict):
+        finished = (_run_task(setting, *task, store) for task in tasks)
+    else:
+        finished = joblib.Parallel(count, return_as="generator_unordered")(
+            joblib.delayed(_run_task)(setting, *task, store) for task in tasks
+        )
+    for done, _ in enumerate(finished, start=total - len(tasks) + 1):
+        if progress is not None:
+            progress(done, total)
+
+
+def _by_sampler(workflows: Sequence[Workflow]) -> list[list[Workflow]]:
+    """Workflows that can share their draws of negatives."""
+    groups: dict[str, list[Workflow]] = {}
+    for workflow in workflows:
+        groups.setdefault(repr(workflow.sampler), []).append(workflow)
+    return list(groups.values())
+
+
+def _run_task(setting: _Setting, fold: int, part: int, group: list[Workflow], store: Store) -> None:
+    """Draw once, then fit and judge every workflow of one sampler on one piece."""
+    with (
+        threadpool_limits(limits=1),
+        joblib.parallel_config(backend="sequential"),
+    ):
+        shown = setting.shown(fold, part)
+        cells = setting.cells
+        X = FeatureSubset(cells.features, shown)
+        y, coordinates = cells.training_labels[shown], cells.coordinates[shown]
+        todo = [workflow for workflow in group if _key(fold, part, workflow) not in store]
+        seeds = draw_seeds(setting.random_state, max(workflow.n_draws for workflow in todo))
+        start = time.perf_counter()
+        try:
+            drawn = _Drawn(todo[0].sampler.sample_many(X, y, coordinates, seeds))
+        except GossanError as error:
+            drawn = error
+        for_draws = (time.perf_counter() - start) / len(todo)
+        for workflow in todo:
+            key = _key(fold, part, workflow)
+            if isinstance(drawn, GossanError):
+                store[key] = {"error": np.array(str(drawn))}
+                continue
+            start = time.perf_counter()
+            try:
+                ensemble = DrawEnsemble(
+                    workflow.model, drawn, workflow.n_draws, setting.random_state
+                )
+                record = _judge(setting, fold, part, ensemble.fit(X, y, coordinates))
+            except GossanError as error:
+                record = {"error": np.array(str(error))}
+            else:
+                record["seconds"] = np.array(time.perf_counter() - start + for_draws)
+            store[key] = record
+
+
+def _judge(setting: _Setting, fold: int, part: int, model: Any) -> dict[str, npt.NDArray[Any]]:
+    """Ranks of the held-out deposits and of the background; of every cell for the maps."""
+    cells = setting.cells
+    if fold == _FULL:
+        scores = score_cells(model, cells.features, np.arange(len(cells.labels)))
+        return {"ranks": _quantised(scores), "above_half": np.array((scores > 0.5).mean())}
+    background = score_cells(model, cells.features, np.flatnonzero(setting.parts == part))
+    held_out = setting.centres[setting.held_out(fold)]
+    bounds = rank_bounds(score_cells(model, cells.features, held_out), background)
+    step = max(1, -(-len(background) // _CONSENSUS_CELLS))
+    return {"bounds": bounds, "background": _quantised(background)[::step]}
+
+
+def _quantised(scores: FloatArray) -> npt.NDArray[np.uint16]:
+    """Mean percentile rank of each score, in steps of 1/65,535."""
+    share = (rankdata(scores) - 0.5) / len(scores)
+    return np.round(share * _STEPS).astype(np.uint16)
+
+
+class _Drawn:
+    """Draws already made, for all workflows of a sampler."""
+
+    needs_features = False
+
+    def __init__(self, draws: list[IntArray]) -> None:
+        self.draws = draws
+
+    def sample_many(self, X: Any, labels: Any, coordinates: Any, seeds: list[int]) -> Any:  # noqa: ARG002
+        return self.draws[: len(seeds)]
+
+
+def _key(fold: int, part: int, workflow: Workflow) -> str:
+    place = "map" if fold == _FULL else f"fold-{fold}-part-{part}"
+    return f"{place} {workflow.name}"
+
+
+def _failure(setting: _Setting, workflow: Workflow, store: Store) -> str | None:
+    """Why a workflow could not be run, in the first piece where it could not."""
+    for fold, part in setting.pieces():
+        record = store[_key(fold, part, workflow)]
+        if "error" in record:
+            where = "all deposits" if fold == _FULL else f"fold {fold}"
+            return f"{where}: {record['error']}"
+    return None
+
+
+def _table(
+    setting: _Setting,
+    workflows: Sequence[Workflow],
+    store: Store,
+    reference: str,
+    n_bootstrap: int,
+) -> pd.DataFrame:
+    folds = np.concatenate(
+        [np.full(len(setting.held_out(f)), f) for f in range(len(setting.splits))]
+    )
+    ranks = {workflow.name: _pooled_bounds(setting, workflow, store) for workflow in workflows}
+    rows = [
+        {
+            "workflow": workflow.name,
+            "method": workflow.method,
+            "negatives": workflow.negatives,
+            "draws": workflow.n_draws,
+            "role": workflow.role,
+            "selectivity": 1 - float(store[_key(_FULL, 0, workflow)]["above_half"]),
+            "seconds": _seconds(setting, workflow, store),
+        }
+        for workflow in workflows
+    ]
+    consensus = [w for w in workflows if w.role == "workflow"]
+    if len(consensus) > 1:
+        name = f"consensus of {len(consensus)}"
+        ranks[name] = _consensus_bounds(setting, consensus, store)
+        rows.append(
+            {
+                "workflow": name,
+                "method": "consensus",
+                "negatives": "",
+                "draws": 1,
+                "role": "consensus",
+                "selectivity": np.nan,
+                "seconds": np.nan,
+            }
+        )
+    for row in rows:
+        summary = held_out_summary(
+            ranks[row["workflow"]],
+            folds,
+            n_bootstrap=n_bootstrap,
+            random_state=setting.random_state,
+        )
+        row |= _figures(summary)
+        if row["workflow"] != reference:
+            difference = paired_difference(
+                ranks[row["workflow"]],
+                ranks[reference],
+                folds,
+                n_bootstrap=n_bootstrap,
+                random_state=setting.random_state,
+            )
+            row |= _differences(difference)
+    table = pd.DataFrame(rows).sort_values("auc_background", ascending=False, kind="stable")
+    return table.reset_index(drop=True)
+
+
+def _figures(summary: dict[str, Any]) -> dict[str, float]:
+    row = {"auc_background": summary["auc_background"]}
+    row["auc_low"], row["auc_high"] = summary["ci95"]["auc_background"]
+    for area in (f"{a:.2f}" for a in AREAS):
+        row[f"capture_{area}"] = summary["capture"][area]
+        row[f"capture_{area}_low"], row[f"capture_{area}_high"] = summary["ci95"]["capture"][area]
+    row["normalised_density"] = summary["prediction_area"]["normalised_density"]
+    return row
+
+
+def _differences(difference: dict[str, Any]) -> dict[str, float]:
+    row = {
+        "difference_auc": difference["auc_background"],
+        "difference_capture_0.05": difference["capture"]["0.05"],
+    }
+    row["difference_auc_low"], row["difference_auc_high"] = difference["ci95"]["auc_background"]
+    interval = difference["ci95"]["capture"]["0.05"]
+    row["difference_capture_0.05_low"], row["difference_capture_0.05_high"] = interval
+    return row
+
+
+def _pooled_bounds(setting: _Setting, workflow: Workflow, store: Store) -> FloatArray:
+    """(deposits, 2), fold by fold: bounds averaged over the parts of the background."""
+    return np.concatenate(
+        [
+            np.mean(
+                [store[_key(fold, part, workflow)]["bounds"] for part in range(setting.n_parts)],
+                axis=0,
+            ).reshape(-1, 2)
+            for fold in range(len(setting.splits))
+        ]
+    )
+
+
+def _seconds(setting: _Setting, workflow: Workflow, store: Store) -> float:
+    pieces = [store[_key(fold, part, workflow)] for fold, part in setting.pieces()]
+    return float(sum(record["seconds"] for record in pieces))
+
+
+def _consensus_bounds(setting: _Setting, workflows: Sequence[Workflow], store: Store) -> FloatArray:
+    """(deposits, 2), fold by fold: the held-out deposits in the mean rank of all workflows."""
+    pooled = []
+    for fold in range(len(setting.splits)):
+        bounds = []
+        for part in range(setting.n_parts):
+            records = [store[_key(fold, part, workflow)] for workflow in workflows]
+            background = np.mean([r["background"] / _STEPS for r in records], axis=0)
+            deposits = np.mean([r["bounds"].mean(axis=1) for r in records], axis=0)
+            if len(deposits):
+                bounds.append(rank_bounds(deposits, background))
+        if bounds:
+            pooled.append(np.mean(bounds, axis=0))
+    return np.concatenate(pooled)
+
+
+def _maps(
+    setting: _Setting, workflows: Sequence[Workflow], store: Store, grid: Grid
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Consensus, with its spread, and agreement; workflows only, controls left out."""
+    voters = [workflow for workflow in workflows if workflow.role == "workflow"]
+    voters = voters or list(workflows)
+    count = len(setting.cells.labels)
+    total, squares, votes = np.zeros(count), np.zeros(count), np.zeros(count)
+    for workflow in voters:
+        rank = store[_key(_FULL, 0, workflow)]["ranks"] / _STEPS
+        total += rank
+        squares += rank**2
+        votes += rank > 1 - _TOP
+    mean = total / len(voters)
+    spread = np.sqrt(np.maximum(squares / len(voters) - mean**2, 0.0))
+    consensus = _on_grid(mean, setting.cells, grid, "consensus")
+    consensus = consensus.assign_coords(
+        spread=(("y", "x"), _on_grid(spread, setting.cells, grid, "spread").to_numpy())
+    )
+    return consensus, _on_grid(votes / len(voters), setting.cells, grid, "agreement")
+
+
+def _on_grid(values: FloatArray, cells: StudyCells, grid: Grid, name: str) -> xr.DataArray:
+    array = np.full(grid.shape, np.nan, dtype=np.float32)
+    array[cells.rows, cells.columns] = values
+    return grid.to_dataarray(array, name=name)
+
+
+def _window(model: Any) -> int:
+    return int(getattr(model, "window", 1))
