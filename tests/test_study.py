@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 from gossan.exceptions import StudyError
 from gossan.study import (
     Raster,
-    Samples,
     Study,
     find_survey,
     parse_study,
     read_study,
-    suggest,
     survey_folder,
 )
 
@@ -123,20 +121,6 @@ def test_every_mistake_is_reported_at_once_and_once() -> None:
     assert sum("'seed' is -1" in line for line in complaint) == 1
     assert sum("Did you mean 'auto'?" in line for line in complaint) == 1
     assert not any("branch" in line or "literal[" in line for line in complaint)
-
-
-@given(st.sampled_from(sorted(Samples.model_fields)), st.data())
-def test_a_misspelt_key_finds_its_way_back(key: str, data: st.DataObject) -> None:
-    """Drop any letter of a longer key and the right key is suggested."""
-    at = data.draw(st.integers(0, len(key) - 1))
-    misspelt = key[:at] + key[at + 1 :]
-    if len(key) > 4 and misspelt not in Samples.model_fields:
-        assert suggest(misspelt, sorted(Samples.model_fields)) == f" Did you mean {key!r}?"
-
-
-def test_nothing_near_lists_what_is_known() -> None:
-    """Where no word is near, all are shown."""
-    assert suggest("zzz", ["svm", "logistic"]) == " Known: logistic, svm."
 
 
 @given(

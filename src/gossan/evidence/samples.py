@@ -19,7 +19,8 @@ from gossan.geochem import PreparedSamples, element_of, prepare_samples
 from gossan.grid import Grid
 from gossan.interpolate import idw, median_spacing
 from gossan.io import Layer, read_points
-from gossan.study import Samples, suggest
+from gossan.mistakes import suggest
+from gossan.study import Samples
 
 # "auto": a cell is missing farther from every sample than so many sample spacings.
 _SPACINGS = 5.0

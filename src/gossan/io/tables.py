@@ -20,7 +20,8 @@ from pyarrow import parquet
 from gossan.exceptions import LabelError, SurveyDataError, SurveyDataWarning
 from gossan.io.files import reading
 from gossan.io.rasters import is_raster, read_cells_with
-from gossan.study import Deposits, Where, suggest
+from gossan.mistakes import suggest
+from gossan.study import Deposits, Where
 
 TEXT_SUFFIXES = {".csv", ".tsv", ".txt", ".dat"}
 PARQUET_SUFFIXES = {".parquet", ".pq", ".geoparquet"}
