@@ -36,6 +36,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from gossan import io
 from gossan.exceptions import GossanError, LabelError, SurveyDataError, SurveyDataWarning
+from gossan.geochem import prepare_samples
 from gossan.grid import Grid
 from gossan.study import Deposits, Raster, Vector
 
@@ -116,6 +117,52 @@ def test_unreadable_tables_name_file_and_remedy(tmp_path, name, content, message
     with pytest.raises(SurveyDataError, match=message) as error:
         io.read_table(path)
     assert str(path) in str(error.value)
+
+
+def test_decimal_commas_within_censored_marks_are_read(tmp_path):
+    """'<0,5' and '< 1,5E-2' among '1,25' are marks and numbers of one column."""
+    path = tmp_path / "till.csv"
+    path.write_text("id;Cu_ppm;note\nA;<0,5;wet\nB;1,25;sand, dry\nC;< 1,5E-2;\n")
+    table = io.read_table(path)
+    assert table["Cu_ppm"].tolist() == ["<0.5", "1.25", "< 1.5E-2"]
+    assert table["note"].tolist()[:2] == ["wet", "sand, dry"]
+
+
+def test_censored_decimal_commas_become_concentrations(tmp_path):
+    """From such a file to numbers: half the limit stands for the mark."""
+    path = tmp_path / "till.csv"
+    path.write_text("x;y;Cu_ppm\n1,5;2;<0,5\n2,5;2;1,25\n3,5;2;4\n")
+    samples = prepare_samples(
+        io.read_table(path), [[0, 0], [1, 0], [2, 0]], censored="text", transform="none"
+    )
+    assert samples.values["Cu_ppm"].tolist() == [0.25, 1.25, 4.0]
+
+
+@pytest.mark.parametrize("header", ["id,Cu,Zn,Cu", 'id,Cu,"Zn","Cu "', "id, Cu,Zn,Cu"])
+def test_a_column_named_twice_is_an_error(tmp_path, header):
+    """The second would become a layer of its own, of another name; file and column are named."""
+    path = tmp_path / "soil.csv"
+    path.write_text(f"{header}\nA,1,2,3\n")
+    with pytest.raises(SurveyDataError, match=r"soil\.csv: 2 columns are named 'Cu'.* 2 and 4"):
+        io.read_table(path)
+
+
+def test_columns_without_a_name_are_no_repetition(tmp_path):
+    """A spreadsheet's empty columns to the right of the table are let be."""
+    path = tmp_path / "soil.csv"
+    path.write_text("id,Cu,,\nA,1,,\n")
+    assert io.read_table(path)["Cu"].tolist() == [1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_a_null_byte_far_into_a_file_is_named_by_row(tmp_path, encoding):
+    """Beyond what is sniffed, too: the parser would drop what follows it in silence."""
+    rows = [f"sö{i},{i}" for i in range(40_000)]
+    rows[31_415] = "sö\0,7"
+    path = tmp_path / "soil.csv"
+    path.write_text("\n".join(["id,Cu", *rows]), encoding=encoding)
+    with pytest.raises(SurveyDataError, match=r"soil\.csv holds binary .* row 31416 .* line 31417"):
+        io.read_table(path)
 
 
 def test_missing_file_is_named(tmp_path):
