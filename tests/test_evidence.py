@@ -461,6 +461,46 @@ def test_text_in_an_element_column_names_file_row_and_value(tmp_path):
         soil(tmp_path, table)
 
 
+def test_rows_are_named_as_the_file_counts_them(tmp_path):
+    """Rows that a filter or a blank coordinate took out are counted all the same."""
+    table = soil_table().astype({"Cu_ppm": object}).assign(kind="till")
+    table.loc[[0, 1], "kind"] = "rock"
+    table.loc[2, "x"] = np.nan
+    table.loc[9, "Cu_ppm"] = "lost"
+    with (
+        pytest.warns(SurveyDataWarning, match="no coordinates"),
+        pytest.raises(SurveyDataError, match="row 10 holds 'lost'"),
+    ):
+        soil(tmp_path, table, where={"kind": "till"})
+
+
+def test_a_row_of_several_files_is_named_with_its_own(tmp_path):
+    """Of two files read as one source, the one at fault is told."""
+    table = soil_table()
+    table.to_csv(tmp_path / "soil_a.csv", index=False)
+    table.astype({"Cu_ppm": object}).replace({"Cu_ppm": {table["Cu_ppm"][4]: "lost"}}).to_csv(
+        tmp_path / "soil_b.csv", index=False
+    )
+    with pytest.raises(SurveyDataError, match=r"row 5 of soil_b\.csv holds 'lost'"):
+        soil(tmp_path, table, file="soil_*.csv")
+
+
+def test_more_than_the_whole_rock_is_an_error_with_its_place(tmp_path):
+    """Ppm under a heading of per cent would spoil the log-ratios of a whole run in silence."""
+    table = soil_table().rename(columns={"Cu_ppm": "Cu_pct"})
+    table.loc[[6, 8], "Cu_pct"] = [350.0, 120.0]
+    said = r"soil\.csv.*'Cu_pct', row 7 holds 350.*in pct is 350 %.*2 value.*missing_values = \[350"
+    with pytest.raises(SurveyDataError, match=said):
+        soil(tmp_path, table)
+
+
+def test_pure_quartz_may_round_above_a_hundred(tmp_path):
+    """SiO2 of 100.4 % is an analysis, not a mistake."""
+    table = soil_table().assign(SiO2_pct=100.4)
+    table.loc[:, "SiO2_pct"] -= np.linspace(0, 1, len(table))
+    assert "SiO2" in soil(tmp_path, table)["layer"].to_numpy()
+
+
 def test_an_element_all_below_detection_is_left_out_by_name(tmp_path):
     """The others stay."""
     table = soil_table().assign(As_ppm="<5", Pb_ppm=7.0)

@@ -28,7 +28,13 @@ from gossan.io.store import (
     open_evidence,
     save_evidence,
 )
-from gossan.io.tables import read_deposits, read_points, read_table
+from gossan.io.tables import (
+    read_deposits,
+    read_numbered_points,
+    read_points,
+    read_table,
+    to_study_crs,
+)
 from gossan.io.vectors import read_vector
 
 __all__ = [
@@ -52,6 +58,7 @@ __all__ = [
     "read_json_if_whole",
     "read_labels",
     "read_map",
+    "read_numbered_points",
     "read_points",
     "read_table",
     "read_targets",
@@ -59,6 +66,7 @@ __all__ = [
     "replacing",
     "save_evidence",
     "save_model",
+    "to_study_crs",
     "write_json",
     "write_labels",
     "write_map",

@@ -122,6 +122,21 @@ def read_points(
     SurveyDataWarning
         If rows without coordinates were left out.
     """
+    points = read_numbered_points(path, x=x, y=y, crs=crs, layer=layer, where=where, to_crs=to_crs)
+    return points.reset_index(drop=True)
+
+
+def read_numbered_points(
+    path: str | os.PathLike[str],
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    crs: str | None = None,
+    layer: str | None = None,
+    where: Where | None = None,
+    to_crs: object | None = None,
+) -> gpd.GeoDataFrame:
+    """The same as :func:`read_points`, the index telling each row of the file, counted from 0."""
     path = Path(path)
     table = read_table(path, layer=layer)
     if where:
@@ -130,7 +145,7 @@ def read_points(
         points = _own_points(table, path, crs)
     else:
         points = _column_points(pd.DataFrame(table), path, x, y, crs)
-    return to_study_crs(points, to_crs, path).reset_index(drop=True)
+    return to_study_crs(points, to_crs, path)
 
 
 def read_deposits(
@@ -254,7 +269,7 @@ def to_study_crs(places: gpd.GeoDataFrame, crs: object | None, path: Path) -> gp
     if len(bad):
         west, south, *_ = places.geometry.iloc[bad[0]].bounds
         raise SurveyDataError(
-            f"{path}: ({west:g}, {south:g}) in row {bad[0] + 1} lies outside what "
+            f"{path}: ({west:g}, {south:g}) in row {places.index[bad[0]] + 1} lies outside what "
             f"{pyproj.CRS(crs).name} can show, read as {places.crs.name}. "
             "Are the coordinates swapped, or in another CRS?"
         )
