@@ -538,6 +538,71 @@ def test_the_area_is_snapped_outward_to_whole_cells(tmp_path):
     assert study_grid(study).bounds == (1000, 0, 6000, 1000)
 
 
+def stray_survey(folder, strays, *, n=200, crs=UTM50, raster=None, **area):
+    """A study of samples 10 km across, of which some rows lie elsewhere."""
+    rng = np.random.default_rng(1)
+    places = rng.uniform((500_000, 2_000_000), (510_000, 2_010_000), (n, 2))
+    table = pd.DataFrame(places, columns=["x", "y"])
+    for row, place in strays.items():
+        table.loc[row, ["x", "y"]] = place
+    table.assign(Cu_ppm=1.0).to_csv(folder / "soil.csv", index=False)
+    source = {"name": "soil", "file": "soil.csv", "x": "x", "y": "y", "crs": crs}
+    rasters = [] if raster is None else [{"name": "mag", "file": raster}]
+    return make_study(
+        folder, {"crs": UTM50, "cell_size": 100.0, **area}, samples=[source], rasters=rasters
+    )
+
+
+def test_a_sample_that_blows_the_area_up_is_named(tmp_path):
+    """A digit too many in a northing: file, row and coordinates, before anything is allocated."""
+    study = stray_survey(tmp_path, {41: (503_000, 20_030_000)})
+    with pytest.raises(SurveyDataError, match=r"row 42 at \(503000, 20030000\).*`extent`") as error:
+        study_grid(study)
+    assert "soil.csv" in str(error.value)
+    assert "1 sample(s)" in str(error.value)
+
+
+def test_strays_on_all_sides_are_named_together(tmp_path):
+    """Two of two hundred, one west and one south."""
+    study = stray_survey(tmp_path, {0: (50_000, 2_003_000), 199: (503_000, 200_300)})
+    with pytest.raises(SurveyDataError, match=r"row 1 at .*row 200 at"):
+        study_grid(study)
+
+
+@pytest.mark.parametrize(
+    "strays",
+    [
+        {},
+        {3: (512_000, 2_012_000)},
+        {row: (900_000 + row, 2_900_000) for row in range(20)},
+    ],
+    ids=["none", "near", "a tenth of the survey"],
+)
+def test_a_survey_of_several_parts_keeps_its_area(tmp_path, strays):
+    """What lies a little outside, or is a fair part of the survey, is meant."""
+    assert study_grid(stray_survey(tmp_path, strays)).size > 9_000
+
+
+def test_a_stray_within_a_given_extent_or_other_evidence_is_no_matter(tmp_path):
+    """`extent` is the remedy; and a raster that reaches as far makes the area, not the sample."""
+    far = {41: (503_000, 2_300_000)}
+    bounds = (500_000, 2_000_000, 510_000, 2_010_000)
+    assert study_grid(stray_survey(tmp_path, far, extent=bounds)).shape == (100, 100)
+    transform = Affine(1000, 0, 400_000, 0, -1000, 2_400_000)
+    write_raster(tmp_path / "mag.tif", np.ones((500, 200), "float32"), transform=transform)
+    assert study_grid(stray_survey(tmp_path, far, raster="mag.tif")).shape == (5000, 2000)
+
+
+def test_a_traverse_may_leave_its_line(tmp_path):
+    """Samples along a road: one a little off it multiplies the cells, and is meant."""
+    table = pd.DataFrame({"x": np.arange(100) * 100.0, "y": 50.0, "Cu_ppm": 1.0})
+    table.loc[50, "y"] = 3000.0
+    table.to_csv(tmp_path / "soil.csv", index=False)
+    source = {"name": "soil", "file": "soil.csv", "x": "x", "y": "y", "crs": UTM50}
+    study = make_study(tmp_path, {"crs": UTM50, "cell_size": 100.0}, samples=[source])
+    assert study_grid(study).shape == (30, 99)
+
+
 def test_an_area_like_a_raster_has_its_very_cells(survey_data):
     """To the last digit."""
     study = make_study(

@@ -125,7 +125,7 @@ def row_name(index: pd.Index, position: int) -> str:
     ('1', '7 of a.csv')
     """
     label = index[position]
-    return label if isinstance(label, str) else str(int(label) + 1)
+    return str(label + 1) if isinstance(label, int | np.integer) else str(label)
 
 
 def replace_censored(
