@@ -1,7 +1,7 @@
 """All that touches files on disk; every failure names the file, the place and the remedy."""
 
+from gossan.io.digests import file_digest, input_digest
 from gossan.io.files import (
-    file_digest,
     read_json,
     replacing,
     write_json,
@@ -46,6 +46,7 @@ __all__ = [
     "file_digest",
     "file_stem",
     "folder_lock",
+    "input_digest",
     "is_raster",
     "layers_of",
     "load_model",
