@@ -43,7 +43,21 @@ def _folder_name(value: str) -> str:
     return value
 
 
+def _own_settings(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a method or sampler, none of which the study says elsewhere."""
+    for key, place in _SAID_ELSEWHERE.items():
+        if key in parameters:
+            raise StudyError(f"{key!r} is none of the parameters here: {place}")
+    return parameters
+
+
+_SAID_ELSEWHERE = {
+    "random_state": "the seed of all that is random is `seed`, at the top of the study file",
+    "screen": "write `screen` into [method] itself, beside `name`",
+    "name": "choose with `name` in [method], with `sampler` in [negatives]",
+}
 CRSText = Annotated[str, AfterValidator(_known_crs)]
+Parameters = Annotated[dict[str, Any], AfterValidator(_own_settings)]
 Positive = Annotated[float, Field(gt=0)]
 Where = dict[str, list[str | int | float | bool] | str | int | float | bool]
 # TOML has arrays only, and strict validation would not take them for tuples.
@@ -225,14 +239,14 @@ class Negatives(_Table):
     draws: Annotated[int, Field(ge=1)] | None = Field(
         None, description="models fitted to as many draws and averaged; default: the method's"
     )
-    parameters: dict[str, Any] = Field(default_factory=dict, description="the sampler's settings")
+    parameters: Parameters = Field(default_factory=dict, description="the sampler's settings")
 
 
 class MethodSettings(_Table):
     """Which method scores the ground."""
 
     name: str = Field("extra-trees", description="a method of the catalogue")
-    parameters: dict[str, Any] = Field(default_factory=dict, description="the method's settings")
+    parameters: Parameters = Field(default_factory=dict, description="the method's settings")
     focal: list[Annotated[int, Field(ge=3)]] = Field(
         default_factory=list, description="add means of these neighbourhoods as layers, e.g. [3, 7]"
     )
@@ -319,7 +333,8 @@ class Study(_Table):
 
     def with_method(self, name: str, **parameters: Any) -> Study:
         """The same study with another method and that method's default negatives."""
-        method = self.method.model_copy(update={"name": name, "parameters": parameters})
+        update = {"name": name, "parameters": _own_settings(parameters)}
+        method = self.method.model_copy(update=update)
         return self.model_copy(update={"method": method, "negatives": Negatives()})
 
     def resolve(self, file: str) -> list[Path]:
