@@ -251,7 +251,8 @@ class MethodSettings(_Table):
         default_factory=list, description="add means of these neighbourhoods as layers, e.g. [3, 7]"
     )
     screen: Positive | None = Field(
-        None, description="keep layers whose Z on training deposits exceeds this, e.g. 2.58 (1 %)"
+        None,
+        description="keep layers high or low at training deposits: Z beyond ± this, e.g. 2.58 (1 %)",
     )
 
 
