@@ -252,7 +252,7 @@ class MethodSettings(_Table):
     )
     screen: Positive | None = Field(
         None,
-        description="keep layers high or low at training deposits: Z beyond ± this, e.g. 2.58 (1 %)",
+        description="keep layers high or low at training deposits: Z beyond ± this (2.58: 1 %)",
     )
 
 
@@ -280,6 +280,12 @@ class Targets(_Table):
     )
     count: Annotated[int, Field(ge=1)] = Field(25, description="targets listed at most")
     min_cells: Annotated[int, Field(ge=1)] = Field(2, description="smaller patches are left out")
+    min_distance: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="from known deposits' footprints, in CRS units; 'auto': two cells"
+    )
+    max_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.005, description="share of the new ground that one target may take; larger are divided"
+    )
 
 
 class Study(_Table):
