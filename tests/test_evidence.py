@@ -461,6 +461,46 @@ def test_text_in_an_element_column_names_file_row_and_value(tmp_path):
         soil(tmp_path, table)
 
 
+def test_rows_are_named_as_the_file_counts_them(tmp_path):
+    """Rows that a filter or a blank coordinate took out are counted all the same."""
+    table = soil_table().astype({"Cu_ppm": object}).assign(kind="till")
+    table.loc[[0, 1], "kind"] = "rock"
+    table.loc[2, "x"] = np.nan
+    table.loc[9, "Cu_ppm"] = "lost"
+    with (
+        pytest.warns(SurveyDataWarning, match="no coordinates"),
+        pytest.raises(SurveyDataError, match="row 10 holds 'lost'"),
+    ):
+        soil(tmp_path, table, where={"kind": "till"})
+
+
+def test_a_row_of_several_files_is_named_with_its_own(tmp_path):
+    """Of two files read as one source, the one at fault is told."""
+    table = soil_table()
+    table.to_csv(tmp_path / "soil_a.csv", index=False)
+    table.astype({"Cu_ppm": object}).replace({"Cu_ppm": {table["Cu_ppm"][4]: "lost"}}).to_csv(
+        tmp_path / "soil_b.csv", index=False
+    )
+    with pytest.raises(SurveyDataError, match=r"row 5 of soil_b\.csv holds 'lost'"):
+        soil(tmp_path, table, file="soil_*.csv")
+
+
+def test_more_than_the_whole_rock_is_an_error_with_its_place(tmp_path):
+    """Ppm under a heading of per cent would spoil the log-ratios of a whole run in silence."""
+    table = soil_table().rename(columns={"Cu_ppm": "Cu_pct"})
+    table.loc[[6, 8], "Cu_pct"] = [350.0, 120.0]
+    said = r"soil\.csv.*'Cu_pct', row 7 holds 350.*in pct is 350 %.*2 value.*missing_values = \[350"
+    with pytest.raises(SurveyDataError, match=said):
+        soil(tmp_path, table)
+
+
+def test_pure_quartz_may_round_above_a_hundred(tmp_path):
+    """SiO2 of 100.4 % is an analysis, not a mistake."""
+    table = soil_table().assign(SiO2_pct=100.4)
+    table.loc[:, "SiO2_pct"] -= np.linspace(0, 1, len(table))
+    assert "SiO2" in soil(tmp_path, table)["layer"].to_numpy()
+
+
 def test_an_element_all_below_detection_is_left_out_by_name(tmp_path):
     """The others stay."""
     table = soil_table().assign(As_ppm="<5", Pb_ppm=7.0)
@@ -496,6 +536,71 @@ def test_the_area_is_snapped_outward_to_whole_cells(tmp_path):
     samples = [{"name": "soil", "file": "s.csv", "x": "x", "y": "y", "crs": UTM50}]
     study = make_study(tmp_path, {"crs": UTM50, "cell_size": 500.0}, samples=samples)
     assert study_grid(study).bounds == (1000, 0, 6000, 1000)
+
+
+def stray_survey(folder, strays, *, n=200, crs=UTM50, raster=None, **area):
+    """A study of samples 10 km across, of which some rows lie elsewhere."""
+    rng = np.random.default_rng(1)
+    places = rng.uniform((500_000, 2_000_000), (510_000, 2_010_000), (n, 2))
+    table = pd.DataFrame(places, columns=["x", "y"])
+    for row, place in strays.items():
+        table.loc[row, ["x", "y"]] = place
+    table.assign(Cu_ppm=1.0).to_csv(folder / "soil.csv", index=False)
+    source = {"name": "soil", "file": "soil.csv", "x": "x", "y": "y", "crs": crs}
+    rasters = [] if raster is None else [{"name": "mag", "file": raster}]
+    return make_study(
+        folder, {"crs": UTM50, "cell_size": 100.0, **area}, samples=[source], rasters=rasters
+    )
+
+
+def test_a_sample_that_blows_the_area_up_is_named(tmp_path):
+    """A digit too many in a northing: file, row and coordinates, before anything is allocated."""
+    study = stray_survey(tmp_path, {41: (503_000, 20_030_000)})
+    with pytest.raises(SurveyDataError, match=r"row 42 at \(503000, 20030000\).*`extent`") as error:
+        study_grid(study)
+    assert "soil.csv" in str(error.value)
+    assert "1 sample(s)" in str(error.value)
+
+
+def test_strays_on_all_sides_are_named_together(tmp_path):
+    """Two of two hundred, one west and one south."""
+    study = stray_survey(tmp_path, {0: (50_000, 2_003_000), 199: (503_000, 200_300)})
+    with pytest.raises(SurveyDataError, match=r"row 1 at .*row 200 at"):
+        study_grid(study)
+
+
+@pytest.mark.parametrize(
+    "strays",
+    [
+        {},
+        {3: (512_000, 2_012_000)},
+        {row: (900_000 + row, 2_900_000) for row in range(20)},
+    ],
+    ids=["none", "near", "a tenth of the survey"],
+)
+def test_a_survey_of_several_parts_keeps_its_area(tmp_path, strays):
+    """What lies a little outside, or is a fair part of the survey, is meant."""
+    assert study_grid(stray_survey(tmp_path, strays)).size > 9_000
+
+
+def test_a_stray_within_a_given_extent_or_other_evidence_is_no_matter(tmp_path):
+    """`extent` is the remedy; and a raster that reaches as far makes the area, not the sample."""
+    far = {41: (503_000, 2_300_000)}
+    bounds = (500_000, 2_000_000, 510_000, 2_010_000)
+    assert study_grid(stray_survey(tmp_path, far, extent=bounds)).shape == (100, 100)
+    transform = Affine(1000, 0, 400_000, 0, -1000, 2_400_000)
+    write_raster(tmp_path / "mag.tif", np.ones((500, 200), "float32"), transform=transform)
+    assert study_grid(stray_survey(tmp_path, far, raster="mag.tif")).shape == (5000, 2000)
+
+
+def test_a_traverse_may_leave_its_line(tmp_path):
+    """Samples along a road: one a little off it multiplies the cells, and is meant."""
+    table = pd.DataFrame({"x": np.arange(100) * 100.0, "y": 50.0, "Cu_ppm": 1.0})
+    table.loc[50, "y"] = 3000.0
+    table.to_csv(tmp_path / "soil.csv", index=False)
+    source = {"name": "soil", "file": "soil.csv", "x": "x", "y": "y", "crs": UTM50}
+    study = make_study(tmp_path, {"crs": UTM50, "cell_size": 100.0}, samples=[source])
+    assert study_grid(study).shape == (30, 99)
 
 
 def test_an_area_like_a_raster_has_its_very_cells(survey_data):

@@ -16,6 +16,7 @@ import pandas as pd
 import pyproj
 import pytest
 import rasterio
+import rasterio.shutil
 import shapely
 import xarray as xr
 from affine import Affine
@@ -36,8 +37,10 @@ from sklearn.tree import DecisionTreeClassifier
 
 from gossan import io
 from gossan.exceptions import GossanError, LabelError, SurveyDataError, SurveyDataWarning
+from gossan.geochem import prepare_samples
 from gossan.grid import Grid
-from gossan.study import Deposits, Raster, Vector
+from gossan.pipeline import input_digests
+from gossan.study import Deposits, Raster, Vector, parse_study
 
 UTM50 = "EPSG:32650"
 
@@ -116,6 +119,52 @@ def test_unreadable_tables_name_file_and_remedy(tmp_path, name, content, message
     with pytest.raises(SurveyDataError, match=message) as error:
         io.read_table(path)
     assert str(path) in str(error.value)
+
+
+def test_decimal_commas_within_censored_marks_are_read(tmp_path):
+    """'<0,5' and '< 1,5E-2' among '1,25' are marks and numbers of one column."""
+    path = tmp_path / "till.csv"
+    path.write_text("id;Cu_ppm;note\nA;<0,5;wet\nB;1,25;sand, dry\nC;< 1,5E-2;\n")
+    table = io.read_table(path)
+    assert table["Cu_ppm"].tolist() == ["<0.5", "1.25", "< 1.5E-2"]
+    assert table["note"].tolist()[:2] == ["wet", "sand, dry"]
+
+
+def test_censored_decimal_commas_become_concentrations(tmp_path):
+    """From such a file to numbers: half the limit stands for the mark."""
+    path = tmp_path / "till.csv"
+    path.write_text("x;y;Cu_ppm\n1,5;2;<0,5\n2,5;2;1,25\n3,5;2;4\n")
+    samples = prepare_samples(
+        io.read_table(path), [[0, 0], [1, 0], [2, 0]], censored="text", transform="none"
+    )
+    assert samples.values["Cu_ppm"].tolist() == [0.25, 1.25, 4.0]
+
+
+@pytest.mark.parametrize("header", ["id,Cu,Zn,Cu", 'id,Cu,"Zn","Cu "', "id, Cu,Zn,Cu"])
+def test_a_column_named_twice_is_an_error(tmp_path, header):
+    """The second would become a layer of its own, of another name; file and column are named."""
+    path = tmp_path / "soil.csv"
+    path.write_text(f"{header}\nA,1,2,3\n")
+    with pytest.raises(SurveyDataError, match=r"soil\.csv: 2 columns are named 'Cu'.* 2 and 4"):
+        io.read_table(path)
+
+
+def test_columns_without_a_name_are_no_repetition(tmp_path):
+    """A spreadsheet's empty columns to the right of the table are let be."""
+    path = tmp_path / "soil.csv"
+    path.write_text("id,Cu,,\nA,1,,\n")
+    assert io.read_table(path)["Cu"].tolist() == [1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_a_null_byte_far_into_a_file_is_named_by_row(tmp_path, encoding):
+    """Beyond what is sniffed, too: the parser would drop what follows it in silence."""
+    rows = [f"sö{i},{i}" for i in range(40_000)]
+    rows[31_415] = "sö\0,7"
+    path = tmp_path / "soil.csv"
+    path.write_text("\n".join(["id,Cu", *rows]), encoding=encoding)
+    with pytest.raises(SurveyDataError, match=r"soil\.csv holds binary .* row 31416 .* line 31417"):
+        io.read_table(path)
 
 
 def test_missing_file_is_named(tmp_path):
@@ -713,13 +762,94 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_nothing(tmp_path
     assert [entry for entry in tmp_path.rglob("*") if entry.is_file()] == []
 
 
-def test_a_shapefile_changes_with_any_of_its_parts(tmp_path):
-    """Its attributes lie in another file than its name says."""
+@pytest.mark.parametrize("suffix", [".shp", ".shx", ".dbf", ".prj", ".cpg"])
+def test_a_shapefile_changes_with_any_of_its_parts(tmp_path, suffix):
+    """Attributes lie beside it in the .dbf, its CRS in the .prj; parts may be in capitals."""
     places = gpd.GeoDataFrame({"a": [1]}, geometry=[shapely.Point(0, 0)], crs=UTM50)
     places.to_file(tmp_path / "s.shp")
-    before = io.file_digest(tmp_path / "s.shp")
-    (tmp_path / "s.prj").write_text("another")
-    assert io.file_digest(tmp_path / "s.shp") != before
+    part = (tmp_path / "s.shp").with_suffix(suffix)
+    if suffix != ".shp":
+        part = part.rename(part.with_suffix(suffix.upper()))
+    before = io.input_digest(tmp_path / "s.shp")
+    part.write_bytes(part.read_bytes() + b" ")
+    assert io.input_digest(tmp_path / "s.shp") != before
+
+
+def test_a_virtual_raster_changes_with_the_rasters_it_is_made_of(tmp_path):
+    """A VRT of a VRT of a GeoTIFF: the bytes of the first two stay, the cells do not."""
+    source = write_raster(tmp_path / "a.tif", np.ones((3, 3), dtype="float32"))
+    rasterio.shutil.copy(source, tmp_path / "b.vrt", driver="VRT")
+    rasterio.shutil.copy(tmp_path / "b.vrt", tmp_path / "c.vrt", driver="VRT")
+    before = io.input_digest(tmp_path / "c.vrt")
+    write_raster(source, np.zeros((3, 3), dtype="float32"))
+    assert io.input_digest(tmp_path / "c.vrt") != before
+
+
+@pytest.mark.parametrize(
+    ("beside", "content"),
+    [
+        ("m.bil.aux.xml", b"<PAMDataset></PAMDataset>"),
+        ("m.prj", b"PROJCS[]"),
+        ("m.hdr", None),
+    ],
+)
+def test_a_raster_changes_with_its_header_and_notes(tmp_path, beside, content):
+    """Size, CRS and nodata of some formats are written beside the cells."""
+    grid = Affine(10, 0, 500_000, 0, -10, 4_000_000)
+    options = {"width": 2, "height": 2, "count": 1, "dtype": "float32", "transform": grid}
+    with rasterio.open(tmp_path / "m.bil", "w", driver="EHdr", **options) as file:
+        file.write(np.ones((1, 2, 2), dtype="float32"))
+    before = io.input_digest(tmp_path / "m.bil")
+    part = tmp_path / beside
+    part.write_bytes(part.read_bytes() + b"\nNODATA 1\n" if content is None else content)
+    assert io.input_digest(tmp_path / "m.bil") != before
+
+
+def test_a_geotiff_changes_with_its_world_file(tmp_path):
+    """One that says its place beside it is placed anew when that is edited."""
+    values = np.ones((3, 3), dtype="float32")
+    path = tmp_path / "m.tif"
+    options = {"driver": "GTiff", "height": 3, "width": 3, "count": 1, "dtype": "float32"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(path, "w", **options) as file:
+            file.write(values, 1)
+    (tmp_path / "m.tfw").write_text("10\n0\n0\n-10\n500005\n3999995\n")
+    before = io.input_digest(path)
+    (tmp_path / "m.tfw").write_text("10\n0\n0\n-10\n600005\n3999995\n")
+    assert io.input_digest(path) != before
+
+
+def test_the_digest_of_an_output_is_its_own_bytes(tmp_path):
+    """Statistics that a viewer leaves beside a map do not make the map another."""
+    path = write_raster(tmp_path / "map.tif", np.ones((3, 3), dtype="float32"))
+    before, as_input = io.file_digest(path), io.input_digest(path)
+    assert before == as_input
+    (tmp_path / "map.tif.aux.xml").write_text("<PAMDataset></PAMDataset>")
+    assert io.file_digest(path) == before
+    assert io.input_digest(path) != before
+
+
+def test_a_broken_raster_has_a_digest_all_the_same(tmp_path):
+    """Its reader says what is wrong with it."""
+    (tmp_path / "m.tif").write_bytes(b"II*\0garbage")
+    assert io.input_digest(tmp_path / "m.tif") == io.file_digest(tmp_path / "m.tif")
+
+
+def test_a_run_starts_from_the_digests_of_inputs_with_their_side_files(tmp_path):
+    """Else a changed VRT source would leave yesterday's evidence standing."""
+    write_raster(tmp_path / "a.tif", np.ones((3, 3), dtype="float32"))
+    rasterio.shutil.copy(tmp_path / "a.tif", tmp_path / "a.vrt", driver="VRT")
+    write_csv(tmp_path / "d.csv", x=[1], y=[1])
+    settings = {
+        "name": "hills",
+        "area": {"crs": UTM50, "cell_size": 10.0},
+        "deposits": {"file": "d.csv"},
+        "rasters": [{"name": "a", "file": "a.vrt"}],
+    }
+    digests = input_digests(parse_study(settings, tmp_path / "study.toml"))
+    assert digests[tmp_path / "a.vrt"] == io.input_digest(tmp_path / "a.vrt")
+    assert digests[tmp_path / "a.vrt"] != io.file_digest(tmp_path / "a.vrt")
 
 
 def test_digests_are_those_published_beside_the_surveys(survey_data):

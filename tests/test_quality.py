@@ -293,7 +293,12 @@ def test_a_check_survives_the_way_through_json(survey: _Survey, tmp_path: Path) 
             "more than once",
             "",
         ),
-        (lambda s: s.samples.loc.__setitem__((slice(0, 3), "As_ppm"), 9_999_999.0), "note", "", ""),
+        (
+            lambda s: s.samples.loc.__setitem__((slice(0, 3), "As_ppm"), 9_999_999.0),
+            "error",
+            "missing_values = [9999999.0]",
+            "",
+        ),
         (
             lambda s: s.samples.loc.__setitem__((5, "Cu_ppm"), -9999),
             "error",
@@ -313,7 +318,7 @@ def test_a_check_survives_the_way_through_json(survey: _Survey, tmp_path: Path) 
             "missing_values = [99999]",
         ),
         (
-            lambda s: s.samples.insert(3, "Si_pct", 130.0 + s.samples["Cu_ppm"]),
+            lambda s: s.samples.__setitem__(["Si_pct", "Fe_pct"], [90.0, 40.0]),
             "warning",
             "add up to more than the whole",
             "units",

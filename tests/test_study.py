@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 from gossan.exceptions import StudyError
 from gossan.study import (
     Raster,
-    Samples,
     Study,
     find_survey,
     parse_study,
     read_study,
-    suggest,
     survey_folder,
 )
 
@@ -115,6 +113,31 @@ def test_a_study_without_evidence_is_refused() -> None:
     assert "no evidence: add at least one [[samples]]" in _complaint(text)
 
 
+@pytest.mark.parametrize(
+    ("table", "parameter", "remedy"),
+    [
+        ("method", "random_state = 3", "`seed`, at the top of the study file"),
+        ("negatives", "random_state = 3", "`seed`, at the top of the study file"),
+        ("method", "screen = 2.58", "into [method] itself"),
+        ("method", 'name = "svm"', "`name` in [method]"),
+    ],
+)
+def test_a_parameter_that_has_its_own_place_is_sent_there(
+    table: str, parameter: str, remedy: str
+) -> None:
+    """The seed and the like are no settings of the estimator, for all that it takes them."""
+    complaint = _complaint(MINIMAL + f"[{table}]\nparameters = {{ {parameter} }}\n")
+    assert f"[{table}]: 'parameters'" in complaint
+    assert parameter.split(" ")[0] in complaint
+    assert remedy in complaint
+
+
+def test_another_method_cannot_bring_its_own_seed() -> None:
+    """In Python too the study's seed is the only one."""
+    with pytest.raises(StudyError, match="`seed`"):
+        _parse(MINIMAL).with_method("extra-trees", random_state=3)
+
+
 def test_every_mistake_is_reported_at_once_and_once() -> None:
     """Three mistakes, among them one that fits neither branch of a union, are three lines."""
     text = MINIMAL.replace("500", '"a"').replace("[area]", "seed = -1\n[area]")
@@ -123,20 +146,6 @@ def test_every_mistake_is_reported_at_once_and_once() -> None:
     assert sum("'seed' is -1" in line for line in complaint) == 1
     assert sum("Did you mean 'auto'?" in line for line in complaint) == 1
     assert not any("branch" in line or "literal[" in line for line in complaint)
-
-
-@given(st.sampled_from(sorted(Samples.model_fields)), st.data())
-def test_a_misspelt_key_finds_its_way_back(key: str, data: st.DataObject) -> None:
-    """Drop any letter of a longer key and the right key is suggested."""
-    at = data.draw(st.integers(0, len(key) - 1))
-    misspelt = key[:at] + key[at + 1 :]
-    if len(key) > 4 and misspelt not in Samples.model_fields:
-        assert suggest(misspelt, sorted(Samples.model_fields)) == f" Did you mean {key!r}?"
-
-
-def test_nothing_near_lists_what_is_known() -> None:
-    """Where no word is near, all are shown."""
-    assert suggest("zzz", ["svm", "logistic"]) == " Known: logistic, svm."
 
 
 @given(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import pyproj
 from pydantic import (
@@ -18,13 +17,14 @@ from pydantic import (
     Field,
     PrivateAttr,
     Strict,
-    TypeAdapter,
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from gossan.exceptions import StudyError
+from gossan.mistakes import check_setting as check_setting
+from gossan.mistakes import explain_settings, nearest_file
+from gossan.mistakes import suggest as suggest
 
 
 def _known_crs(value: str) -> str:
@@ -43,7 +43,21 @@ def _folder_name(value: str) -> str:
     return value
 
 
+def _own_settings(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a method or sampler, none of which the study says elsewhere."""
+    for key, place in _SAID_ELSEWHERE.items():
+        if key in parameters:
+            raise StudyError(f"{key!r} is none of the parameters here: {place}")
+    return parameters
+
+
+_SAID_ELSEWHERE = {
+    "random_state": "the seed of all that is random is `seed`, at the top of the study file",
+    "screen": "write `screen` into [method] itself, beside `name`",
+    "name": "choose with `name` in [method], with `sampler` in [negatives]",
+}
 CRSText = Annotated[str, AfterValidator(_known_crs)]
+Parameters = Annotated[dict[str, Any], AfterValidator(_own_settings)]
 Positive = Annotated[float, Field(gt=0)]
 Where = dict[str, list[str | int | float | bool] | str | int | float | bool]
 # TOML has arrays only, and strict validation would not take them for tuples.
@@ -234,7 +248,7 @@ class Negatives(_Table):
     draws: Annotated[int, Field(ge=1)] | None = Field(
         None, description="models fitted to as many draws and averaged; default: the method's"
     )
-    parameters: dict[str, Any] = Field(default_factory=dict, description="the sampler's settings")
+    parameters: Parameters = Field(default_factory=dict, description="the sampler's settings")
     occurrences: Occurrences | None = Field(
         None, description="sampler = 'other-deposits': a table [negatives.occurrences], see there"
     )
@@ -249,12 +263,13 @@ class MethodSettings(_Table):
     """Which method scores the ground."""
 
     name: str = Field("extra-trees", description="a method of the catalogue")
-    parameters: dict[str, Any] = Field(default_factory=dict, description="the method's settings")
+    parameters: Parameters = Field(default_factory=dict, description="the method's settings")
     focal: list[Annotated[int, Field(ge=3)]] = Field(
         default_factory=list, description="add means of these neighbourhoods as layers, e.g. [3, 7]"
     )
     screen: Positive | None = Field(
-        None, description="keep layers whose Z on training deposits exceeds this, e.g. 2.58 (1 %)"
+        None,
+        description="keep layers high or low at training deposits: Z beyond ± this (2.58: 1 %)",
     )
 
 
@@ -282,6 +297,12 @@ class Targets(_Table):
     )
     count: Annotated[int, Field(ge=1)] = Field(25, description="targets listed at most")
     min_cells: Annotated[int, Field(ge=1)] = Field(2, description="smaller patches are left out")
+    min_distance: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="from known deposits' footprints, in CRS units; 'auto': two cells"
+    )
+    max_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.005, description="share of the new ground that one target may take; larger are divided"
+    )
 
 
 class Study(_Table):
@@ -336,7 +357,8 @@ class Study(_Table):
 
     def with_method(self, name: str, **parameters: Any) -> Study:
         """The same study with another method and that method's default negatives."""
-        method = self.method.model_copy(update={"name": name, "parameters": parameters})
+        update = {"name": name, "parameters": _own_settings(parameters)}
+        method = self.method.model_copy(update=update)
         return self.model_copy(update={"method": method, "negatives": Negatives()})
 
     def resolve(self, file: str) -> list[Path]:
@@ -355,7 +377,7 @@ class Study(_Table):
         found = sorted(Path(match) for match in glob.glob(str(pattern)))  # noqa: PTH207
         if found:
             return found
-        raise StudyError(f"{self._path}: file not found: {path}.{_nearest_file(path)}")
+        raise StudyError(f"{self._path}: file not found: {path}.{nearest_file(path)}")
 
     def resolve_one(self, file: str) -> Path:
         """Absolute path of a file name that may stand for one file only.
@@ -429,7 +451,7 @@ def parse_study(settings: dict[str, Any], path: Path) -> Study:
     try:
         study = Study.model_validate(settings)
     except ValidationError as error:
-        findings = _explain(error.errors(), settings)
+        findings = explain_settings(error.errors(), settings, Study)
         raise StudyError("\n".join([f"{path} cannot be used:", *findings])) from None
     study._path = path
     study._folder = path.parent.resolve()
@@ -469,119 +491,3 @@ def survey_cache() -> Path:
     import pooch
 
     return Path(pooch.os_cache("gossan"))
-
-
-def suggest(word: str, known: list[str] | set[str] | dict[str, Any]) -> str:
-    """``" Did you mean …?"`` with the nearest known word, or a list of all where none is near.
-
-    Examples
-    --------
-    >>> suggest("extra-tree", ["extra-trees", "svm"])
-    " Did you mean 'extra-trees'?"
-    """
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    if near:
-        return f" Did you mean {near[0]!r}?"
-    return f" Known: {', '.join(sorted(known))}." if known else ""
-
-
-def check_setting(owner: str, parameter: str, value: Any, expected: Any) -> None:
-    """Raise StudyError unless ``value`` is of the type that a signature expects.
-
-    Examples
-    --------
-    >>> check_setting("The sampler 'random'", "ratio", "5", float)
-    Traceback (most recent call last):
-    gossan.exceptions.StudyError: The sampler 'random' cannot use ratio = '5': Input should be a ...
-    """
-    try:
-        TypeAdapter(expected).validate_python(value, strict=True)
-    except ValidationError as error:
-        wanted = " or ".join(sorted({problem["msg"] for problem in error.errors()}))
-        raise StudyError(f"{owner} cannot use {parameter} = {value!r}: {wanted}.") from None
-
-
-def _nearest_file(path: Path) -> str:
-    """A hint for a missing file: the nearest name in its folder, or that the folder is missing."""
-    if not path.parent.is_dir():
-        return f" The folder {path.parent} does not exist."
-    names = [entry.name for entry in path.parent.iterdir()]
-    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else f" The folder holds {len(names)} other files."
-
-
-def _explain(errors: list[ErrorDetails], settings: dict[str, Any]) -> list[str]:
-    """Pydantic's errors in the user's words, one a setting: place, value, remedy."""
-    by_setting: dict[tuple[str | int | None, ...], list[ErrorDetails]] = {}
-    for error in errors:
-        path, _, key = _find_setting(error["loc"])
-        by_setting.setdefault((*path, key), []).append(error)
-    # A value that fits no branch of a union has one error a branch: the deepest says most.
-    return ["  " + _explain_one(max(found, key=_depth), settings) for found in by_setting.values()]
-
-
-def _depth(error: ErrorDetails) -> tuple[int, bool]:
-    return len(error["loc"]), error["type"] == "literal_error"
-
-
-def _find_setting(
-    location: tuple[str | int, ...],
-) -> tuple[list[str | int], type[BaseModel], str | None]:
-    """The path of the table that a location is in, the table, and the key (None: the table)."""
-    table: type[BaseModel] = Study
-    path, parts = list[str | int](), list(location)
-    while parts:
-        annotation = table.model_fields[str(parts[0])].annotation if _has(table, parts[0]) else None
-        inner = get_args(annotation)[0] if get_origin(annotation) is list else annotation
-        steps = 1 if inner is annotation else 2
-        if not (isinstance(inner, type) and issubclass(inner, _Table)) or len(parts) < steps:
-            return path, table, str(parts[0])
-        table, path, parts = inner, path + parts[:steps], parts[steps:]
-    return path, table, None
-
-
-def _has(table: type[BaseModel], part: str | int) -> bool:
-    return part in table.model_fields
-
-
-def _explain_one(error: ErrorDetails, settings: dict[str, Any]) -> str:
-    path, table, key = _find_setting(error["loc"])
-    place, kind = _place(path, settings), error["type"]
-    if key is None:
-        if kind == "missing":
-            return f"the study lacks the table {place}: {table.__doc__}"
-        reason = (
-            error["ctx"]["error"]
-            if kind == "value_error"
-            else f"head it with {place} on a line of its own"
-        )
-        return f"{place}: {reason}."
-    if kind == "extra_forbidden":
-        return f"unknown key {key!r} in {place}.{suggest(key, list(table.model_fields))}"
-    meaning = table.model_fields[key].description
-    if kind == "missing" and len(error["loc"]) == len(path) + 1:
-        return f"{place} lacks the key {key!r}: {meaning}."
-    if kind == "value_error":
-        return f"{place}: {key!r}: {error['ctx']['error']}."
-    if meaning is None:
-        return f"the study: {key!r} holds tables; head each with [[{key}]] on a line of its own."
-    value: Any = settings
-    for part in (*path, key):
-        value = value[part]
-    hint = ""
-    if kind == "literal_error" and isinstance(value, str):
-        words = error["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        hint = suggest(value, words)
-    reason = "too few values" if kind == "missing" else error["msg"].removeprefix("Input ")
-    return f"{place}: {key!r} is {value!r}: {reason}.{hint} It means: {meaning}."
-
-
-def _place(path: list[str | int], settings: dict[str, Any]) -> str:
-    """``[area]`` or ``[[samples]] number 2 (stream sediments)``."""
-    if not path:
-        return "the study"
-    if len(path) == 1:
-        return f"[{path[0]}]"
-    table = settings[str(path[0])][path[1]]
-    name = f" ({table['name']})" if isinstance(table, dict) and "name" in table else ""
-    return f"[[{path[0]}]] number {int(path[1]) + 1}{name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import geopandas as gpd
 import numpy as np
@@ -19,6 +19,8 @@ from gossan.grid import Grid
 FloatArray = npt.NDArray[np.floating[Any]]
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=int)
+_UNTAKEN, _LEFT_OUT = -2, -1
+_AROUND = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right]
 
 
 def find_targets(
@@ -29,11 +31,14 @@ def find_targets(
     share: float = 0.05,
     count: int = 25,
     min_cells: int = 2,
+    min_distance: float | Literal["auto"] = "auto",
+    max_share: float = 0.005,
 ) -> tuple[gpd.GeoDataFrame, npt.NDArray[np.int32]]:
     """Patches in the top share of the new ground, the highest peak first.
 
-    New ground is the area without the footprints of known deposits. Cells that touch, also by a
-    corner, make one patch.
+    New ground is the area farther than ``min_distance`` from the footprints of known deposits.
+    Cells that touch, also by a corner, make one patch; a patch larger than ``max_share`` is divided
+    into the hills that it is made of, each cut down to its highest cells.
 
     Parameters
     ----------
@@ -49,6 +54,13 @@ def find_targets(
         Targets kept at most.
     min_cells : int, default 2
         Smaller patches are left out.
+    min_distance : float or "auto", default "auto"
+        From a cell of a target to the nearest cell of a known deposit's footprint, between
+        centres, in CRS units. "auto" is two cells: the ring around a footprint, which shares its
+        evidence, is no new ground. 0 lets targets touch footprints.
+    max_share : float, default 0.005
+        Share of the new ground that one target may take, a tenth of ``share``: a target is to be
+        visited. Never fewer than ``min_cells`` cells.
 
     Returns
     -------
@@ -61,12 +73,13 @@ def find_targets(
     """
     grid = Grid.from_dataarray(score)
     values = score.to_numpy()
-    new_ground = np.isfinite(values) & (labels.to_numpy() != 1)
+    new_ground = np.isfinite(values) & _far_enough(labels.to_numpy() == 1, grid, min_distance)
     threshold = np.quantile(values[new_ground], 1.0 - share) if new_ground.any() else np.inf
     chosen = new_ground & (values >= threshold)
     if (values[new_ground] == threshold).sum() > share * new_ground.sum():
         chosen &= values > threshold  # a plateau: only what rises above it
-    patches, n_patches = ndimage.label(chosen, structure=_EIGHT_NEIGHBOURS)
+    largest = max(min_cells, int(max_share * new_ground.sum()))
+    patches, n_patches = _divided(chosen, values, largest)
     table = _peaks(patches, n_patches, values)
     table = table[table["cells"] >= min_cells].nlargest(count, "score", keep="first")
     table = table.sort_values(["score", "mean_score"], ascending=False, kind="stable")
@@ -132,6 +145,64 @@ def describe_drivers(
     ]
     described["layers_observed"] = np.isfinite(percentiles).sum(axis=1)
     return described
+
+
+def _far_enough(
+    footprints: npt.NDArray[np.bool_], grid: Grid, min_distance: float | Literal["auto"]
+) -> npt.NDArray[np.bool_]:
+    """Cells outside all footprints, and no nearer to any than ``min_distance``."""
+    if not footprints.any() or min_distance == 0:
+        return ~footprints
+    width, height = grid.cell_size
+    least, size = (2.0, (1.0, 1.0)) if min_distance == "auto" else (min_distance, (height, width))
+    distance = ndimage.distance_transform_edt(~footprints, sampling=size)
+    return ~footprints & (distance >= least * (1 - 1e-9))
+
+
+def _divided(
+    chosen: npt.NDArray[np.bool_], values: FloatArray, largest: int
+) -> tuple[npt.NDArray[Any], int]:
+    """Number the patches of chosen cells, those above ``largest`` cells divided into hills."""
+    patches, n_patches = ndimage.label(chosen, structure=_EIGHT_NEIGHBOURS)
+    cells = np.bincount(patches.ravel(), minlength=n_patches + 1)
+    for patch in np.flatnonzero(cells[1:] > largest) + 1:
+        where = np.argwhere(patches == patch)
+        hills = _hills(where, values[tuple(where.T)], largest)
+        patches[tuple(where.T)] = np.where(hills >= 0, n_patches + 1 + hills, 0)
+        n_patches += hills.max() + 1
+    numbers = np.unique(patches[patches > 0])
+    renumbered = np.zeros(n_patches + 1, dtype=patches.dtype)
+    renumbered[numbers] = np.arange(1, len(numbers) + 1)
+    return renumbered[patches], len(numbers)
+
+
+def _hills(where: npt.NDArray[Any], heights: FloatArray, largest: int) -> npt.NDArray[np.intp]:
+    """Divide the cells of one patch into hills of at most ``largest`` cells; -1: in none.
+
+    Cells are taken from the highest down. One that touches no other yet is a summit; one between
+    hills joins them, unless they would be too large together; the flank of a full hill is left.
+    """
+    order = np.lexsort((where[:, 1], where[:, 0], -heights))
+    position = {(int(row), int(column)): i for i, (row, column) in enumerate(where)}
+    hill = np.full(len(where), _UNTAKEN)
+    members: dict[int, list[int]] = {}  # by hill, numbered from the highest summit
+    n_summits = 0
+    for i in order:
+        row, column = (int(part) for part in where[i])
+        near = (position.get((row + down, column + right)) for down, right in _AROUND)
+        around = {int(hill[j]) for j in near if j is not None and hill[j] != _UNTAKEN}
+        if any(h == _LEFT_OUT or len(members[h]) >= largest for h in around):
+            hill[i] = _LEFT_OUT
+            continue
+        together = 1 + sum(len(members[h]) for h in around)
+        hill[i] = highest = min(around, default=n_summits)
+        n_summits += not around
+        members.setdefault(highest, []).append(int(i))
+        if together <= largest:
+            for other in around - {highest}:
+                hill[members[other]] = highest
+                members[highest] += members.pop(other)
+    return np.where(hill >= 0, np.searchsorted(sorted(members), hill), _LEFT_OUT)
 
 
 def _peaks(patches: npt.NDArray[Any], n_patches: int, values: FloatArray) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from gossan.models import (
     posterior,
     weights_table,
 )
+from gossan.models.weights_of_evidence import _shrinkage
 
 AREA, N_DEPOSITS = 31311.33, 258
 PUBLISHED = {
@@ -259,6 +260,26 @@ def test_estimator_splits_where_the_table_says():
         assert kept["above"][layer] == (direction == "descending")
         for name in ("area", "deposits", *PUBLISHED):
             assert kept[name][layer] == pytest.approx(best[name]), name
+
+
+@pytest.mark.parametrize("copies", [2, 5, 40])
+def test_shrinkage_makes_the_posterior_expect_the_deposits_there_are(copies):
+    """However often a layer is repeated."""
+    weights = copies * np.repeat([2.5, -1.0], [100, 900])
+    prior = logit(0.05)
+    factor = _shrinkage(weights, prior)
+    assert 0 < factor < 1
+    assert expit(prior + factor * weights).mean() == pytest.approx(0.05)
+
+
+def test_shrinkage_that_only_zero_would_meet_keeps_the_ranking_and_warns():
+    """Weights above zero on average: no factor helps, and none at all would rank nothing."""
+    weights, prior = np.array([3.0, 1.0, -0.5, 2.0]), logit(0.05)
+    with pytest.warns(SurveyDataWarning, match="as a ranking, not as probabilities"):
+        factor = _shrinkage(weights, prior)
+    scores = expit(prior + factor * weights)
+    assert np.argsort(scores).tolist() == np.argsort(weights).tolist()
+    assert scores.mean() == pytest.approx(0.05, rel=0.01)
 
 
 def test_layer_below_the_threshold_weighs_nothing():

@@ -28,7 +28,7 @@ from gossan.datasets.geology import (
 from gossan.datasets.geophysics import draw_gravity, draw_magnetics
 from gossan.exceptions import StudyError
 from gossan.grid import Grid
-from gossan.study import suggest
+from gossan.mistakes import suggest
 
 CONTROLS = ("intrusion", "faults", "host")
 COMMODITY = "Cu-Au"

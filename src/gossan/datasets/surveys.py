@@ -19,7 +19,8 @@ from rich.progress import track
 
 from gossan.exceptions import StudyError, SurveyDataError
 from gossan.io import replacing
-from gossan.study import find_survey, suggest, survey_cache
+from gossan.mistakes import suggest
+from gossan.study import find_survey, survey_cache
 
 
 @dataclass(frozen=True)

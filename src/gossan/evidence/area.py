@@ -11,12 +11,14 @@ import pyproj
 from gossan.evidence.proximity import inside
 from gossan.evidence.rasters import observed_cells, raster_bounds
 from gossan.evidence.sources import Bounds
+from gossan.evidence.strays import SampleExtent, refuse_strays
 from gossan.exceptions import StudyError, SurveyDataError
 from gossan.grid import Grid
-from gossan.io import is_raster, open_raster, raster_grid, read_points, read_vector
-from gossan.study import Raster, Samples, Study, Vector
+from gossan.io import is_raster, open_raster, raster_grid, read_vector
+from gossan.study import Raster, Study, Vector
 
 _MAX_CELLS = 1_000_000_000
+CellSize = float | tuple[float, float]
 
 
 def study_grid(study: Study) -> Grid:
@@ -36,7 +38,8 @@ def study_grid(study: Study) -> Grid:
     StudyError
         If the grid would not be projected, or has more than a billion cells.
     SurveyDataError
-        If a file that it is taken from cannot be read.
+        If a file that it is taken from cannot be read, or a few samples far from all others make
+        the area more than ten times as large.
     """
     area = study.area
     if area.like is not None:
@@ -44,9 +47,7 @@ def study_grid(study: Study) -> Grid:
     else:
         assert area.crs is not None
         assert area.cell_size is not None
-        bounds = area.extent or _covered(study, area.crs)
-        if area.extent is None:
-            bounds = _snapped(bounds, area.cell_size)
+        bounds = area.extent or _covered(study, area.crs, area.cell_size)
         grid = Grid.from_bounds(bounds, area.cell_size, area.crs)
     if grid.size > _MAX_CELLS:
         raise StudyError(
@@ -96,40 +97,45 @@ def _grid_like(study: Study, like: str) -> Grid:
     return grid
 
 
-def _covered(study: Study, crs: str) -> Bounds:
-    """What the files of the study cover, in its CRS."""
+def _covered(study: Study, crs: str, cell_size: CellSize) -> Bounds:
+    """What the files of the study cover, in its CRS, as whole cells."""
     if study.area.mask is not None:
         path = study.resolve_one(study.area.mask)
         if is_raster(path):
-            return raster_bounds(Raster(name="mask", file=str(path), crs=crs), path, crs)
-        return _vector_bounds(Vector(name="mask", file=str(path), crs=crs), path, crs)
-    sources: list[Samples | Raster | Vector] = [*study.samples, *study.rasters]
-    sources = sources or [*study.vectors]
-    extents = []
-    for source in sources:
-        for path in study.resolve(source.file):
-            if isinstance(source, Samples):
-                extents.append(_sample_bounds(source, path, crs))
-            elif isinstance(source, Raster):
-                extents.append(raster_bounds(source, path, crs))
-            else:
-                extents.append(_vector_bounds(source, path, crs))
+            bounds = raster_bounds(Raster(name="mask", file=str(path), crs=crs), path, crs)
+        else:
+            bounds = _vector_bounds(Vector(name="mask", file=str(path), crs=crs), path, crs)
+        return _snapped(bounds, cell_size)
+    samples = [SampleExtent.read(s, study.resolve(s.file), crs) for s in study.samples]
+    others = [
+        raster_bounds(source, path, crs)
+        for source in study.rasters
+        for path in study.resolve(source.file)
+    ]
+    if not samples and not others:
+        others = [
+            _vector_bounds(source, path, crs)
+            for source in study.vectors
+            for path in study.resolve(source.file)
+        ]
+    full, close = (
+        _snapped(_union([*others, *extents]), cell_size)
+        for extents in ([s.bounds for s in samples], [s.close_bounds for s in samples])
+    )
+    refuse_strays(
+        samples, _count_cells(full, cell_size), _count_cells(close, cell_size), study.path
+    )
+    return full
+
+
+def _union(extents: list[Bounds]) -> Bounds:
     west, south, east, north = np.array(extents).T
     return float(west.min()), float(south.min()), float(east.max()), float(north.max())
 
 
-def _sample_bounds(source: Samples, path: Path, crs: str) -> Bounds:
-    points = read_points(
-        path,
-        x=source.x,
-        y=source.y,
-        crs=source.crs,
-        layer=source.layer,
-        where=source.where,
-        to_crs=crs,
-    )
-    west, south, east, north = (float(edge) for edge in points.total_bounds)
-    return west, south, east, north
+def _count_cells(bounds: Bounds, cell_size: CellSize) -> int:
+    width, height = np.broadcast_to(np.asarray(cell_size, dtype=float), (2,))
+    return round((bounds[2] - bounds[0]) / width) * round((bounds[3] - bounds[1]) / height)
 
 
 def _vector_bounds(source: Vector, path: Path, crs: str) -> Bounds:
@@ -137,7 +143,7 @@ def _vector_bounds(source: Vector, path: Path, crs: str) -> Bounds:
     return west, south, east, north
 
 
-def _snapped(bounds: Bounds, cell_size: float | tuple[float, float]) -> Bounds:
+def _snapped(bounds: Bounds, cell_size: CellSize) -> Bounds:
     """Outward to whole multiples of the cell size; at least one cell."""
     width, height = np.broadcast_to(np.asarray(cell_size, dtype=float), (2,))
     west, south = np.floor(bounds[0] / width) * width, np.floor(bounds[1] / height) * height

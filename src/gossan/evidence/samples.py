@@ -18,8 +18,9 @@ from gossan.exceptions import GossanError, SurveyDataError, SurveyDataWarning
 from gossan.geochem import PreparedSamples, element_of, prepare_samples
 from gossan.grid import Grid
 from gossan.interpolate import idw, median_spacing
-from gossan.io import Layer, read_points
-from gossan.study import Samples, suggest
+from gossan.io import Layer, read_numbered_points
+from gossan.mistakes import suggest
+from gossan.study import Samples
 
 # "auto": a cell is missing farther from every sample than so many sample spacings.
 _SPACINGS = 5.0
@@ -79,7 +80,7 @@ def samples_layers(settings: Samples, paths: Sequence[Path], grid: Grid) -> Sour
 
 def _read(settings: Samples, paths: Sequence[Path], grid: Grid) -> gpd.GeoDataFrame:
     tables = [
-        read_points(
+        read_numbered_points(
             path,
             x=settings.x,
             y=settings.y,
@@ -90,7 +91,12 @@ def _read(settings: Samples, paths: Sequence[Path], grid: Grid) -> gpd.GeoDataFr
         )
         for path in paths
     ]
-    return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+    if len(tables) == 1:
+        return tables[0]
+    # Messages call a row by its index: of several files each is named with its own.
+    for path, table in zip(paths, tables, strict=True):
+        table.index = pd.Index([f"{row + 1} of {path.name}" for row in table.index])
+    return pd.concat(tables)
 
 
 def _repeated_names(settings: Samples, table: gpd.GeoDataFrame, place: str) -> list[str]:

@@ -16,7 +16,8 @@ from gossan.evidence.sources import SourceLayers, check_overlap
 from gossan.exceptions import SurveyDataError
 from gossan.grid import Grid
 from gossan.io import Layer, read_vector
-from gossan.study import Vector, suggest
+from gossan.mistakes import suggest
+from gossan.study import Vector
 
 _OTHER = "other classes"
 _DEFAULT_RADIUS_CELLS = 10

@@ -89,7 +89,7 @@ def parse_censored(
     ------
     SurveyDataError
         If a cell holds text, or a negative or infinite value that the style does not explain: the
-        column, the row (counted from 1) and the value are named.
+        column, the row (as the index says it, numbers counted from 1) and the value are named.
     StudyError
         If the style is not known, or is "flag" without flags.
 
@@ -106,7 +106,7 @@ def parse_censored(
         # A code written in single precision is not the same double.
         numbers[np.isclose(numbers, code, rtol=1e-6, atol=0)] = np.nan
     censored, limits = _censored_by(style, numbers, below, flags, str(column.name))
-    _reject_impossible(numbers, censored, style, str(column.name))
+    _reject_impossible(column, numbers, censored, style)
     values = np.where(censored, np.nan, numbers)
     assumed = None
     unknown = censored & ~(limits > 0)
@@ -114,6 +114,18 @@ def parse_censored(
         limit = assumed = float(values[values > 0].min())
     limits[unknown] = np.nan if limit is None else limit
     return CensoredColumn(values, censored, limits, assumed)
+
+
+def row_name(index: pd.Index, position: int) -> str:
+    """What messages call a row: its index, numbers counted from 1.
+
+    Examples
+    --------
+    >>> row_name(pd.RangeIndex(3), 0), row_name(pd.Index(["7 of a.csv"]), 0)
+    ('1', '7 of a.csv')
+    """
+    label = index[position]
+    return str(label + 1) if isinstance(label, int | np.integer) else str(label)
 
 
 def replace_censored(
@@ -174,10 +186,11 @@ def replace_censored(
     below, detection = np.asarray(censored, dtype=bool), np.asarray(limits, dtype=np.float64)
     unknown = np.argwhere(below & ~(detection > 0))
     if len(unknown):
-        names = getattr(values, "columns", None)
-        column = f", column {names[unknown[0][1]]!r}" if names is not None else ""
+        table = values if isinstance(values, pd.DataFrame) else pd.DataFrame(np.asarray(values))
+        row = row_name(table.index, unknown[0][0])
+        column = f", column {table.columns[unknown[0][-1]]!r}" if np.ndim(values) == 2 else ""
         raise SurveyDataError(
-            f"Row {unknown[0][0] + 1}{column} is below a detection limit that neither its mark nor "
+            f"Row {row}{column} is below a detection limit that neither its mark nor "
             "a measured value tells. Declare it in `limits`, or leave the element out."
         )
     stand_in = np.where(below, _SHARE_OF_LIMIT[method] * detection, 0.0)
@@ -233,6 +246,10 @@ def drop_sparse(
     return [name for name in values.columns if name not in dropped], dropped
 
 
+def _cell(column: pd.Series, position: int) -> str:
+    return f"Column {column.name!r}, row {row_name(column.index, position)}"
+
+
 def _read_numbers(column: pd.Series, *, marks_in_text: bool) -> tuple[FloatArray, BoolArray]:
     """Numbers of a column, NaN where blank, and whether a ``<`` stands before each."""
     if pd.api.types.is_numeric_dtype(column):
@@ -250,8 +267,7 @@ def _read_numbers(column: pd.Series, *, marks_in_text: bool) -> tuple[FloatArray
         if found.startswith("<") and not marks_in_text:
             remedy = "If it means below detection, declare censored = 'text'."
         raise SurveyDataError(
-            f"Column {column.name!r}, row {unread[0] + 1} holds {found!r}, which is no number. "
-            f"{remedy}"
+            f"{_cell(column, unread[0])} holds {found!r}, which is no number. {remedy}"
         )
     return numbers.copy(), below
 
@@ -275,13 +291,15 @@ def _censored_by(
     return below, np.where(below, np.abs(numbers), np.nan)
 
 
-def _reject_impossible(numbers: FloatArray, censored: BoolArray, style: str, name: str) -> None:
+def _reject_impossible(
+    column: pd.Series, numbers: FloatArray, censored: BoolArray, style: str
+) -> None:
     """Raise on what is neither a concentration nor a mark."""
     measured = np.where(censored, np.nan, numbers)
     wrong = np.flatnonzero((measured < 0) | np.isinf(numbers))
     if len(wrong):
         raise SurveyDataError(
-            f"Column {name!r}, row {wrong[0] + 1} holds {numbers[wrong[0]]:g}, which is no "
+            f"{_cell(column, wrong[0])} holds {numbers[wrong[0]]:g}, which is no "
             "concentration. If it means below detection, declare censored = 'negative'; if it "
             f"means 'not analysed', declare missing_values = [{numbers[wrong[0]]:g}]."
         )
@@ -291,7 +309,7 @@ def _reject_impossible(numbers: FloatArray, censored: BoolArray, style: str, nam
         if len(wrong):
             code = numbers[wrong[0]]
             raise SurveyDataError(
-                f"Column {name!r}, row {wrong[0] + 1} holds {code:g}, below a detection limit of "
+                f"{_cell(column, wrong[0])} holds {code:g}, below a detection limit of "
                 f"{-code:g}, yet no sample measured more than {largest:g}. If it means 'not "
                 f"analysed', declare missing_values = [{code:g}]."
             )

@@ -18,12 +18,15 @@ from gossan.geochem.censoring import (
     drop_sparse,
     parse_censored,
     replace_censored,
+    row_name,
 )
 from gossan.geochem.logratios import alr, clr, ilr, positive_parts
 from gossan.geochem.units import element_of, to_ppm, unit_of
 
 FloatArray = npt.NDArray[np.float64]
 
+# Analyses of nearly pure quartz or ore minerals overshoot 100 % by what the laboratory rounds.
+_WHOLE_PPM = 1.01e6
 TRANSFORMS = ("clr", "ilr", "alr", "log", "none")
 
 
@@ -107,7 +110,8 @@ def prepare_samples(
     ------
     SurveyDataError
         If a column is missing or ambiguous, its unit is not told, a cell holds text or an
-        impossible number (column, row and value are named), or no element is left.
+        impossible number, such as more than 101 % (column, row and value are named; the row by
+        the table's index, numbers counted from 1), or no element is left.
     StudyError
         If an option is not known, or names an element that is not used.
 
@@ -144,9 +148,10 @@ def prepare_samples(
         missing_values=missing_values,
     )
     measured = pd.DataFrame(
-        {name: to_ppm(part.values, unit[name]) for name, part in parsed.items()}
+        {name: to_ppm(part.values, unit[name]) for name, part in parsed.items()}, table.index
     )
-    below = pd.DataFrame({name: part.censored for name, part in parsed.items()})
+    _refuse_more_than_all(measured, table, columns, unit)
+    below = pd.DataFrame({name: part.censored for name, part in parsed.items()}, table.index)
     kept, dropped = drop_sparse(measured, below, max_censored=max_censored)
     _require_elements(kept, dropped, transform, denominator)
     detection = pd.DataFrame({name: to_ppm(parsed[name].limits, unit[name]) for name in kept})
@@ -298,6 +303,24 @@ def _parse(
         )
         for name, column in columns.items()
     }
+
+
+def _refuse_more_than_all(
+    measured: pd.DataFrame, table: pd.DataFrame, columns: Mapping[str, str], unit: Mapping[str, str]
+) -> None:
+    """Raise on a concentration above the whole: one would spoil its layer without a sound."""
+    for name, ppm in measured.items():
+        over = np.flatnonzero(ppm.to_numpy() > _WHOLE_PPM)
+        if len(over):
+            column, value = columns[str(name)], ppm.iloc[over[0]]
+            written = table[column].iloc[over[0]]
+            raise SurveyDataError(
+                f"Column {column!r}, row {row_name(table.index, over[0])} holds {written}, which "
+                f"in {unit[str(name)]} is {value / 1e4:,.0f} % of the sample; {len(over)} value(s) "
+                "in all are more than the whole. If the unit is another, declare it in `units`; "
+                f"if the number means 'not analysed', declare missing_values = [{written}]; else "
+                "correct the file, or leave the column out with `exclude`."
+            )
 
 
 def _require_elements(

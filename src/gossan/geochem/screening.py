@@ -16,8 +16,10 @@ def screen_elements(
     """Keep the elements that are enriched at deposits beyond chance.
 
     Each element alone scores the samples. Its AUC is the probability that a deposit's sample
-    holds more of it than another sample, ties counting half. Only enrichment counts: an element
-    depleted at deposits has an AUC below one half, a negative Z, and is not kept.
+    holds more of it than another sample, ties counting half. Only enrichment counts, as published:
+    an element depleted at deposits has an AUC below one half, a negative Z, and is not kept. The
+    ``screen`` of a study, :class:`gossan.models.LayerScreen`, is for evidence of every kind and
+    keeps layers that are low at deposits too: ``|Z| > z``.
 
     The screen is univariate, and must see training deposits only.
 

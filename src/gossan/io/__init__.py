@@ -1,7 +1,7 @@
 """All that touches files on disk; every failure names the file, the place and the remedy."""
 
+from gossan.io.digests import file_digest, input_digest
 from gossan.io.files import (
-    file_digest,
     read_json,
     replacing,
     write_bytes,
@@ -32,7 +32,13 @@ from gossan.io.store import (
     open_evidence,
     save_evidence,
 )
-from gossan.io.tables import read_deposits, read_points, read_table
+from gossan.io.tables import (
+    read_deposits,
+    read_numbered_points,
+    read_points,
+    read_table,
+    to_study_crs,
+)
 from gossan.io.vectors import read_vector
 
 __all__ = [
@@ -45,6 +51,7 @@ __all__ = [
     "file_digest",
     "file_stem",
     "folder_lock",
+    "input_digest",
     "is_raster",
     "layers_of",
     "load_model",
@@ -58,6 +65,7 @@ __all__ = [
     "read_json_if_whole",
     "read_labels",
     "read_map",
+    "read_numbered_points",
     "read_points",
     "read_table",
     "read_targets",
@@ -65,6 +73,7 @@ __all__ = [
     "replacing",
     "save_evidence",
     "save_model",
+    "to_study_crs",
     "write_annotation",
     "write_bytes",
     "write_json",

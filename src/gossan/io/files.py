@@ -1,8 +1,7 @@
-"""Safe passage to and from disk: clear errors on reading, all-or-nothing on writing, digests."""
+"""Safe passage to and from disk: clear errors on reading, all-or-nothing on writing."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -13,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from gossan.exceptions import GossanError, SurveyDataError
-
-# The parts of one Shapefile; each may change what is read.
-_SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 
 
 @contextmanager
@@ -112,49 +108,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def file_digest(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes; of a Shapefile with its parts; of a folder, such as a Zarr.
-
-    Parameters
-    ----------
-    path : path-like
-        A file, read in blocks, or a folder, whose files count by relative name and content.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    Raises
-    ------
-    SurveyDataError
-        If it cannot be read.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> note = Path(tempfile.mkdtemp()) / "note.txt"
-    >>> _ = note.write_bytes(b"abc")
-    >>> file_digest(note)[:16]
-    'ba7816bf8f01cfea'
-    """
-    path = Path(path)
-    parts = [path.with_suffix(suffix) for suffix in _SHAPEFILE_PARTS]
-    with reading(path, "a file"):
-        if path.is_dir():
-            parts = sorted(part for part in path.rglob("*") if part.is_file())
-        elif path.suffix.lower() != ".shp":
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256()
-        for part in parts:
-            if part.is_file():
-                digest.update(f"{part.relative_to(path.parent).as_posix()}\n".encode())
-                with part.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

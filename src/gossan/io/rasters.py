@@ -19,7 +19,8 @@ from rasterio.errors import NotGeoreferencedWarning
 from gossan.exceptions import SurveyDataError
 from gossan.grid import Grid
 from gossan.io.files import reading
-from gossan.study import Raster, suggest
+from gossan.mistakes import suggest
+from gossan.study import Raster
 
 GDAL_SUFFIXES = {".tif", ".tiff", ".vrt", ".img", ".asc", ".grd", ".ers", ".jp2", ".bil", ".flt"}
 NETCDF_SUFFIXES = {".nc", ".nc4", ".cdf", ".h5"}

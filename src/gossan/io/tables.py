@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,13 @@ from pyarrow import parquet
 from gossan.exceptions import LabelError, SurveyDataError, SurveyDataWarning
 from gossan.io.files import reading
 from gossan.io.rasters import is_raster, read_cells_with
-from gossan.study import Deposits, Where, suggest
+from gossan.io.text import read_text_table
+from gossan.mistakes import suggest
+from gossan.study import Deposits, Where
 
 TEXT_SUFFIXES = {".csv", ".tsv", ".txt", ".dat"}
 PARQUET_SUFFIXES = {".parquet", ".pq", ".geoparquet"}
 VECTOR_SUFFIXES = {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".gdb", ".kml", ".gml", ".tab"}
-
-_SEPARATORS = (",", ";", "\t", "|")
-_DECIMAL_COMMA = re.compile(r"^\s*[-+<]?\d+,\d+\s*$")
-_DECIMAL_POINT = re.compile(r"^\s*[-+<]?\d*\.\d+\s*$")
-_SNIFFED_BYTES = 1 << 16
 
 
 def read_table(path: str | os.PathLike[str], *, layer: str | None = None) -> pd.DataFrame:
@@ -52,7 +48,8 @@ def read_table(path: str | os.PathLike[str], *, layer: str | None = None) -> pd.
     Raises
     ------
     SurveyDataError
-        If the file cannot be read, has no rows, or is of an unknown kind.
+        If the file cannot be read, has no rows or two columns of one name, or is of an unknown
+        kind.
 
     Examples
     --------
@@ -61,7 +58,7 @@ def read_table(path: str | os.PathLike[str], *, layer: str | None = None) -> pd.
     >>> _ = path.write_text("east;north;Cu\n1,5;2,5;<0,5\n")
     >>> read_table(path)
        east  north    Cu
-    0   1.5    2.5  <0,5
+    0   1.5    2.5  <0.5
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -69,7 +66,7 @@ def read_table(path: str | os.PathLike[str], *, layer: str | None = None) -> pd.
         if suffix in PARQUET_SUFFIXES:
             table = _read_parquet(path)
         elif suffix in TEXT_SUFFIXES:
-            table = _read_text(path)
+            table = read_text_table(path)
         elif suffix in VECTOR_SUFFIXES:
             table = _read_vector_file(path, layer)
         else:
@@ -125,6 +122,21 @@ def read_points(
     SurveyDataWarning
         If rows without coordinates were left out.
     """
+    points = read_numbered_points(path, x=x, y=y, crs=crs, layer=layer, where=where, to_crs=to_crs)
+    return points.reset_index(drop=True)
+
+
+def read_numbered_points(
+    path: str | os.PathLike[str],
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    crs: str | None = None,
+    layer: str | None = None,
+    where: Where | None = None,
+    to_crs: object | None = None,
+) -> gpd.GeoDataFrame:
+    """The same as :func:`read_points`, the index telling each row of the file, counted from 0."""
     path = Path(path)
     table = read_table(path, layer=layer)
     if where:
@@ -133,7 +145,7 @@ def read_points(
         points = _own_points(table, path, crs)
     else:
         points = _column_points(pd.DataFrame(table), path, x, y, crs)
-    return to_study_crs(points, to_crs, path).reset_index(drop=True)
+    return to_study_crs(points, to_crs, path)
 
 
 def read_deposits(
@@ -257,7 +269,7 @@ def to_study_crs(places: gpd.GeoDataFrame, crs: object | None, path: Path) -> gp
     if len(bad):
         west, south, *_ = places.geometry.iloc[bad[0]].bounds
         raise SurveyDataError(
-            f"{path}: ({west:g}, {south:g}) in row {bad[0] + 1} lies outside what "
+            f"{path}: ({west:g}, {south:g}) in row {places.index[bad[0]] + 1} lies outside what "
             f"{pyproj.CRS(crs).name} can show, read as {places.crs.name}. "
             "Are the coordinates swapped, or in another CRS?"
         )
@@ -281,55 +293,6 @@ def _read_vector_file(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     if layer is not None and layer not in layers:
         raise SurveyDataError(f"{path} has no layer {layer!r}.{suggest(layer, layers)}")
     return pyogrio.read_dataframe(path, layer=layer or layers[0])
-
-
-def _read_text(path: Path) -> pd.DataFrame:
-    with path.open("rb") as file:
-        head = file.read(_SNIFFED_BYTES)
-    if not head.strip():
-        raise SurveyDataError(f"{path} is empty.")
-    if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise SurveyDataError(f"{path} holds binary bytes, not text. Export the table as CSV.")
-    encoding = _encoding(path, head)
-    # The last line of the sniffed bytes may be cut.
-    lines = head.decode(encoding, errors="replace").splitlines()
-    lines = lines[:-1] if len(head) == _SNIFFED_BYTES and len(lines) > 1 else lines
-    separator = max(_SEPARATORS, key=lambda mark: _fields_in(lines[0], mark))
-    return pd.read_csv(
-        path,
-        sep=separator,
-        encoding=encoding,
-        decimal=_decimal_mark(lines[1:], separator),
-        low_memory=False,
-        skipinitialspace=True,
-    )
-
-
-def _encoding(path: Path, head: bytes) -> str:
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for _ in iter(lambda: file.read(1 << 20), ""):
-                pass
-    except UnicodeDecodeError:
-        return "cp1252"
-    return "utf-8-sig"
-
-
-def _fields_in(line: str, separator: str) -> int:
-    """Fields of a line; a separator within quotes is none."""
-    return len(re.sub(r'"[^"]*"', "", line).split(separator))
-
-
-def _decimal_mark(lines: list[str], separator: str) -> str:
-    """A comma where numbers carry one and none carries a point."""
-    if separator == ",":
-        return "."
-    fields = [field.strip('" ') for line in lines for field in line.split(separator)]
-    if any(_DECIMAL_POINT.match(field) for field in fields):
-        return "."
-    return "," if any(_DECIMAL_COMMA.match(field) for field in fields) else "."
 
 
 def _own_points(table: gpd.GeoDataFrame, path: Path, crs: str | None) -> gpd.GeoDataFrame:

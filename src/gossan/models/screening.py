@@ -22,10 +22,14 @@ _ANY_LAYERS: dict[str, Any] = {"dtype": "numeric", "ensure_all_finite": "allow-n
 class LayerScreen(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     """Fit an estimator to the layers whose AUC on the training deposits differs from chance.
 
-    A layer is kept if ``|Z| > z``, Z being the Hanley-McNeil standard score of its own AUC
-    (:func:`gossan.geochem.screen_elements`): high copper and a short distance to a fault both
-    count. The screen sees training cells only, so it may be cross-validated like any other part
-    of a model. For a window the middle cell is screened and the whole window kept.
+    A layer is kept if ``|Z| > z``, Z being the Hanley-McNeil standard score of its own AUC.
+    Both sides count, for a layer may be any evidence: high copper tells of ore (AUC above one
+    half, Z > 0), and so do a short distance to a fault or an element depleted near ore (AUC below
+    one half, Z < 0). The published screen of elements, :func:`gossan.geochem.screen_elements`,
+    keeps enrichment only: Z > z.
+
+    The screen sees training cells only, so it may be cross-validated like any other part of a
+    model. For a window the middle cell is screened and the whole window kept.
 
     Parameters
     ----------

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -288,7 +289,8 @@ class WeightsOfEvidence(CellClassifier):
 
     Layers that repeat one another count twice in the textbook's sum, which drives scores to 1 over
     whole regions. Where the posterior expects more deposits than there are, the sum of weights is
-    therefore shrunk by one factor until it expects as many; the ranking of cells stays.
+    therefore shrunk by one factor until it expects as many; the ranking of cells stays. Where only
+    the factor 0 would do, which ranks nothing, it is a thousandth.
 
     Parameters
     ----------
@@ -327,7 +329,8 @@ class WeightsOfEvidence(CellClassifier):
     Warns
     -----
     SurveyDataWarning
-        If no layer is used, so that the score is the same everywhere.
+        If no layer is used, so that the score is the same everywhere; or if no factor makes the
+        posterior expect as many deposits as there are.
 
     Examples
     --------
@@ -466,14 +469,26 @@ def _shrinkage(weights: FloatArray, prior: float) -> float:
     def surplus(factor: float) -> float:
         return float(expit(prior + factor * weights).mean() - expit(prior))
 
-    if surplus(1.0) <= 0:
+    if surplus(1.0) <= 1e-9 * expit(prior):  # the mean of equal numbers rounds
         return 1.0
     # Below the factor sought the expectation dips under the deposits; at 0 it equals them.
-    factors = np.linspace(1.0, 0.0, 101)[1:-1]
-    lower = next((factor for factor in factors if surplus(factor) < 0), None)
-    return 1.0 if lower is None else float(brentq(surplus, lower, lower + 0.01))
+    factors = [*np.linspace(1.0, 0.0, 101)[:-1], _LEAST_SHRINKAGE]
+    for upper, lower in pairwise(factors):
+        if surplus(lower) < 0:
+            return float(brentq(surplus, lower, upper))
+    # Weights above zero on average: only 0 would do, and rank no cell above another.
+    warnings.warn(
+        "The weights of evidence are above zero on average, so that no factor on their sum makes "
+        f"it expect as many deposits as there are. They are shrunk to {_LEAST_SHRINKAGE:g}: use "
+        "the scores as a ranking, not as probabilities. Deposits that make up much of the "
+        "training cells can do this: train on more negatives, or on every unlabelled cell.",
+        SurveyDataWarning,
+        stacklevel=4,
+    )
+    return _LEAST_SHRINKAGE
 
 
+_LEAST_SHRINKAGE = 1e-3
 _NO_SPLIT: dict[str, float | bool] = {
     "threshold": np.nan,
     "above": False,

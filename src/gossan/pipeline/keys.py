@@ -67,8 +67,8 @@ def stage_keys(
 
 
 def input_digests(study: Study) -> dict[Path, str]:
-    """SHA-256 of every file that a study names."""
-    return {file: io.file_digest(file) for file in sorted(set(study.files()))}
+    """SHA-256 of every file that a study names, side files included."""
+    return {file: io.input_digest(file) for file in sorted(set(study.files()))}
 
 
 def shown_digests(study: Study, digests: dict[Path, str]) -> dict[str, str]:

@@ -221,15 +221,7 @@ def _targets(
     if run.finished("targets", key, outputs):
         return
     with run.making("targets", key, outputs):
-        settings = study.targets
-        targets, _ = find_targets(
-            score,
-            labels,
-            deposits,
-            share=settings.share,
-            count=settings.count,
-            min_cells=settings.min_cells,
-        )
+        targets, _ = find_targets(score, labels, deposits, **study.targets.model_dump())
         cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
         layers = [str(name) for name in evidence["layer"].to_numpy()]
         targets, importance = _drivers(study, model, cells, labels, targets, layers)

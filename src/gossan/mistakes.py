@@ -1,0 +1,142 @@
+"""What is wrong with a setting, in the user's words: the place, the value, the nearest word."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from gossan.exceptions import StudyError
+
+
+def suggest(word: str, known: list[str] | set[str] | dict[str, Any]) -> str:
+    """``" Did you mean …?"`` with the nearest known word, or a list of all where none is near.
+
+    Examples
+    --------
+    >>> suggest("extra-tree", ["extra-trees", "svm"])
+    " Did you mean 'extra-trees'?"
+    """
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    return f" Known: {', '.join(sorted(known))}." if known else ""
+
+
+def check_setting(owner: str, parameter: str, value: Any, expected: Any) -> None:
+    """Raise StudyError unless ``value`` is of the type that a signature expects.
+
+    Examples
+    --------
+    >>> check_setting("The sampler 'random'", "ratio", "5", float)
+    Traceback (most recent call last):
+    gossan.exceptions.StudyError: The sampler 'random' cannot use ratio = '5': Input should be a ...
+    """
+    try:
+        TypeAdapter(expected).validate_python(value, strict=True)
+    except ValidationError as error:
+        wanted = " or ".join(sorted({problem["msg"] for problem in error.errors()}))
+        raise StudyError(f"{owner} cannot use {parameter} = {value!r}: {wanted}.") from None
+
+
+def nearest_file(path: Path) -> str:
+    """A hint for a missing file: the nearest name in its folder, or that the folder is missing."""
+    if not path.parent.is_dir():
+        return f" The folder {path.parent} does not exist."
+    names = [entry.name for entry in path.parent.iterdir()]
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else f" The folder holds {len(names)} other files."
+
+
+def explain_settings(
+    errors: list[ErrorDetails], settings: dict[str, Any], root: type[BaseModel]
+) -> list[str]:
+    """Pydantic's errors in the user's words, one a setting: place, value, remedy.
+
+    Parameters
+    ----------
+    errors : list of ErrorDetails
+        What a ``ValidationError`` found.
+    settings : dict
+        The settings as read from the file.
+    root : type
+        The model of the whole file, whose fields' descriptions say what a setting means.
+    """
+    by_setting: dict[tuple[str | int | None, ...], list[ErrorDetails]] = {}
+    for error in errors:
+        path, _, key = _find_setting(error["loc"], root)
+        by_setting.setdefault((*path, key), []).append(error)
+    # A value that fits no branch of a union has one error a branch: the deepest says most.
+    return [
+        "  " + _explain_one(max(found, key=_depth), settings, root) for found in by_setting.values()
+    ]
+
+
+def _depth(error: ErrorDetails) -> tuple[int, bool]:
+    return len(error["loc"]), error["type"] == "literal_error"
+
+
+def _find_setting(
+    location: tuple[str | int, ...], root: type[BaseModel]
+) -> tuple[list[str | int], type[BaseModel], str | None]:
+    """The path of the table that a location is in, the table, and the key (None: the table)."""
+    table = root
+    path, parts = list[str | int](), list(location)
+    while parts:
+        annotation = table.model_fields[str(parts[0])].annotation if _has(table, parts[0]) else None
+        inner = get_args(annotation)[0] if get_origin(annotation) is list else annotation
+        steps = 1 if inner is annotation else 2
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)) or len(parts) < steps:
+            return path, table, str(parts[0])
+        table, path, parts = inner, path + parts[:steps], parts[steps:]
+    return path, table, None
+
+
+def _has(table: type[BaseModel], part: str | int) -> bool:
+    return part in table.model_fields
+
+
+def _explain_one(error: ErrorDetails, settings: dict[str, Any], root: type[BaseModel]) -> str:
+    path, table, key = _find_setting(error["loc"], root)
+    place, kind = _place(path, settings), error["type"]
+    if key is None:
+        if kind == "missing":
+            return f"the study lacks the table {place}: {table.__doc__}"
+        reason = (
+            error["ctx"]["error"]
+            if kind == "value_error"
+            else f"head it with {place} on a line of its own"
+        )
+        return f"{place}: {reason}."
+    if kind == "extra_forbidden":
+        return f"unknown key {key!r} in {place}.{suggest(key, list(table.model_fields))}"
+    meaning = table.model_fields[key].description
+    if kind == "missing" and len(error["loc"]) == len(path) + 1:
+        return f"{place} lacks the key {key!r}: {meaning}."
+    if kind == "value_error":
+        return f"{place}: {key!r}: {error['ctx']['error']}."
+    if meaning is None:
+        return f"the study: {key!r} holds tables; head each with [[{key}]] on a line of its own."
+    value: Any = settings
+    for part in (*path, key):
+        value = value[part]
+    hint = ""
+    if kind == "literal_error" and isinstance(value, str):
+        words = error["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+        hint = suggest(value, words)
+    reason = "too few values" if kind == "missing" else error["msg"].removeprefix("Input ")
+    return f"{place}: {key!r} is {value!r}: {reason}.{hint} It means: {meaning}."
+
+
+def _place(path: list[str | int], settings: dict[str, Any]) -> str:
+    """``[area]`` or ``[[samples]] number 2 (stream sediments)``."""
+    if not path:
+        return "the study"
+    if len(path) == 1:
+        return f"[{path[0]}]"
+    table = settings[str(path[0])][path[1]]
+    name = f" ({table['name']})" if isinstance(table, dict) and "name" in table else ""
+    return f"[[{path[0]}]] number {int(path[1]) + 1}{name}"
