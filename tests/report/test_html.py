@@ -160,6 +160,12 @@ def test_a_bare_report_has_no_empty_sections(bare):
     assert "The checks found nothing to complain of." in page.text
 
 
+def test_score_and_agreement_share_a_map_where_there_is_a_spread(page, bare):
+    """High and agreed, or high but disputed: told only of an ensemble."""
+    assert "Map of score and agreement" in page.values("alt")
+    assert "Map of score and agreement" not in _Page(render_report(bare)).values("alt")
+
+
 def test_few_deposits_are_said_to_prove_nothing(bare):
     """Five held-out deposits make a map, not a claim."""
     evaluation = {"n_deposits": 5, "held_out": bare.evaluation["held_out"]}

@@ -178,6 +178,7 @@ def _map_section(inputs: ReportInputs) -> dict[str, Any]:
             "Anomaly classes: the top 5 %, 5–15 % and 15–30 % of the area.",
         ),
         "spread": None,
+        "risk": None,
     }
     if inputs.spread is not None and np.isfinite(np.asarray(inputs.spread)).any():
         content["spread"] = picture(
@@ -186,6 +187,15 @@ def _map_section(inputs: ReportInputs) -> dict[str, Any]:
             "Map of the spread over the ensemble",
             "Spread: standard deviation of the score over the ensemble. Dark ground is where its "
             "members disagree. It does not include what all of them get wrong together.",
+        )
+        content["risk"] = picture(
+            as_png,
+            maps.risk_return_map(inputs.score, inputs.spread, inputs.deposits),
+            "Map of score and agreement",
+            "Return and risk. Dark rust is high and agreed; dark slate is high too, but the "
+            "ensemble's members disagree there, so that another draw of negatives may rank it "
+            "lower. They agree where the spread is below its median over the best 30 % of the "
+            f"area.{thinned}",
         )
     return content
 

@@ -132,3 +132,25 @@ def thin(values: npt.ArrayLike, *, keep: Literal["max", "mean"], limit: int = DR
     count = observed.sum(axis=(1, 3))
     total = np.where(observed, blocks, 0.0).sum(axis=(1, 3))
     return np.where(count, total / np.maximum(count, 1), np.nan)
+
+
+def thin_by(values: npt.ArrayLike, leader: npt.ArrayLike, *, limit: int = DRAWN_CELLS) -> Any:
+    """Shrink an array as :func:`thin` does, each block shown by the cell with the highest leader.
+
+    Examples
+    --------
+    >>> thin_by([[7.0, 8.0, 9.0]], [[0.2, 0.9, np.nan]], limit=2)
+    array([[8., 9.]])
+    """
+    values, leader = np.asarray(values), np.asarray(leader)
+    step = thinning(values.shape, limit)
+    rows, columns = (-(-size // step) for size in values.shape)
+    padding = [(0, rows * step - values.shape[0]), (0, columns * step - values.shape[1])]
+
+    def blocks(array: Any, fill: float) -> Any:
+        padded = np.pad(array, padding, constant_values=fill)
+        return padded.reshape(rows, step, columns, step).swapaxes(1, 2).reshape(rows, columns, -1)
+
+    leading = np.where(np.isnan(leader), -np.inf, leader)
+    best = blocks(leading, -np.inf).argmax(axis=-1)[..., None]
+    return np.take_along_axis(blocks(values, np.nan), best, axis=-1)[..., 0]

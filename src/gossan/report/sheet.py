@@ -139,6 +139,32 @@ class Sheet:
         if self.missing:
             self._patch(NO_DATA, "no data")
 
+    def legend_pairs(
+        self,
+        title: str,
+        heads: Sequence[str],
+        rows: Sequence[tuple[Sequence[str], str]],
+        rest: tuple[str, str],
+    ) -> None:
+        """Draw a legend of two dimensions: a named row of colours a class, heads above them."""
+        self._title(title)
+        wide, high = 0.5, 0.25
+        for position, head in enumerate(heads):
+            self._text((position + 0.5) * wide, self.below + 0.12, head, ha="center")
+        self.below += 0.29
+        for colours, name in rows:
+            for position, colour in enumerate(colours):
+                corner = (position * wide, -self.below - high)
+                self.column.add_patch(
+                    Rectangle(corner, wide, high, facecolor=colour, edgecolor="white", linewidth=1)
+                )
+            self._text(len(heads) * wide + 0.07, self.below + high / 2, name)
+            self.below += high
+        self.below += 0.07
+        self._patch({"facecolor": rest[0], "edgecolor": MUTED, "linewidth": 0.4}, rest[1])
+        if self.missing:
+            self._patch(NO_DATA, "no data")
+
     def legend_symbols(self, title: str, symbols: Sequence[tuple[dict[str, Any], str]]) -> None:
         """List point symbols."""
         self._title(title)

@@ -36,6 +36,12 @@ SPREAD_COLOURS = LinearSegmentedColormap.from_list(
         *("#377a9a", "#2e678a", "#2b5478", "#2e4466", "#283351", "#22243b"),
     ],
 )
+AGREED_COLOURS = ("#5f2218", "#b9502a", "#eda066")
+DIFFERING_COLOURS = ("#2b5478", "#6aa3bd", "#c0dbe0")
+"""Best to third class of the score, where the spread is low and where it is high: rust against
+slate, and at each class the rust is the darker, so that neither grey print nor a colour-blind eye
+takes one for the other (a test holds them to it)."""
+
 GROUP_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#7f6000")
 """Outlines of target groups, after Okabe & Ito (2008); letters tell the groups apart as well."""
 
