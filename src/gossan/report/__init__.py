@@ -1,5 +1,6 @@
 """Figures, QGIS styles and the self-contained HTML report: the only room that draws."""
 
+from gossan.report.annotation import convergence_plot, round_maps
 from gossan.report.html import render_report
 from gossan.report.inputs import ReportInputs
 from gossan.report.shares import area_thresholds
@@ -10,17 +11,21 @@ from gossan.report.styles import (
     score_style,
     targets_style,
 )
+from gossan.report.theme import png_bytes
 from gossan.report.words import Verdict, headline, verdict
 
 __all__ = [
     "ReportInputs",
     "Verdict",
     "area_thresholds",
+    "convergence_plot",
     "headline",
     "labels_style",
     "layer_styles",
     "peaks_style",
+    "png_bytes",
     "render_report",
+    "round_maps",
     "score_style",
     "targets_style",
     "verdict",

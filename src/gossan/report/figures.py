@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.floating[Any]]
 _CURVE_AREAS = np.unique(np.concatenate([np.linspace(0, 0.2, 101), np.linspace(0.2, 1, 81)]))
 _TARGETS_NAMED = 10
 _HEADLINE_AREAS = (0.01, 0.02, 0.05, 0.10)
-_PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}\u202f%")
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}\u202f%")
 
 
 def capture_curve(ranks: npt.ArrayLike, clusters: npt.ArrayLike) -> Figure:
@@ -102,7 +102,7 @@ def rank_strip(ranks: npt.ArrayLike, clusters: npt.ArrayLike) -> Figure:
         axes.set_yticklabels([f"fold {n + 1}" for n in range(len(folds))] if few else [])
         axes.set(xlim=(0, 1), ylim=(len(folds) - 0.4, -0.6))
         axes.set_xlabel("share of the background scoring below the deposit")
-        axes.xaxis.set_major_formatter(_PERCENT)
+        axes.xaxis.set_major_formatter(PERCENT)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
         return _laid_out(figure)
 
@@ -140,7 +140,7 @@ def prediction_area_plot(ranks: npt.ArrayLike, crossing: Mapping[str, float]) ->
         right = axes.twinx()
         right.set(ylim=(1, -0.02))
         right.set_ylabel("area above it (downward)", color=SLATE)
-        right.yaxis.set_major_formatter(_PERCENT)
+        right.yaxis.set_major_formatter(PERCENT)
         right.grid(False)
         right.spines["right"].set_visible(True)
         return _laid_out(figure)
@@ -254,8 +254,8 @@ def _capture_band(
 
 
 def _percent(axes: Axes) -> None:
-    axes.xaxis.set_major_formatter(_PERCENT)
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.xaxis.set_major_formatter(PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
 
 
 def _laid_out(figure: Figure) -> Figure:

@@ -41,6 +41,7 @@ from gossan.report.theme import (
     themed,
 )
 
+SCORE_TITLE = "Score, by share of area"
 FOUND, NEAR, MISSED, UNTESTED = "found", "near", "missed", "untested"
 OUTCOMES = {
     FOUND: "held out, found in the top 5 %",
@@ -103,7 +104,9 @@ def score_map(
     """
     with themed():
         sheet = Sheet.of(score, width)
-        sheet.draw_areas(score, areas, class_colours(len(areas) + 1)[::-1])  # the top class darkest
+        colours = class_colours(len(areas) + 1)[::-1]  # the top class darkest
+        sheet.draw_areas(score, areas, colours)
+        sheet.legend_areas(SCORE_TITLE, areas, colours)
         _draw_deposits(sheet, deposits)
         if hidden is not None and len(hidden):
             sheet.points(hidden, _HIDDEN)
@@ -213,6 +216,7 @@ def targets_map(
         sheet = Sheet.of(score, width)
         pale = ["#f1ab71", "#f7d3a8", "#fbe9d3", "#ffffff"]  # so that outlines stand out
         sheet.draw_areas(score, ANOMALY_AREAS, pale)
+        sheet.legend_areas(SCORE_TITLE, ANOMALY_AREAS, pale)
         _draw_known(sheet, deposits, SYMBOLS[UNTESTED])
         _draw_targets(sheet, targets, list(letters))
         return sheet.finish()

@@ -88,15 +88,20 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def png_bytes(figure: Figure, *, dpi: int = 170) -> bytes:
+    """Render to the content of a PNG file, the same bytes for the same figure."""
+    return _render(figure, "png", dpi=dpi, metadata={"Software": None})
+
+
 def as_png(figure: Figure, *, dpi: int = 170) -> str:
     """Render to a ``data:`` address of a PNG, the same bytes for the same figure."""
-    return _embed(figure, "png", "image/png", dpi=dpi, metadata={"Software": None})
+    return _address("image/png", png_bytes(figure, dpi=dpi))
 
 
 def as_svg(figure: Figure) -> str:
     """Render to a ``data:`` address of an SVG, undated, lettering as outlines."""
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    return _embed(figure, "svg", "image/svg+xml", metadata=metadata)
+    return _address("image/svg+xml", _render(figure, "svg", metadata=metadata))
 
 
 def class_colours(n_classes: int) -> list[str]:
@@ -110,8 +115,12 @@ def class_colours(n_classes: int) -> list[str]:
     return [to_hex(SCORE_COLOURS(value)) for value in np.linspace(0, 1, n_classes)]
 
 
-def _embed(figure: Figure, kind: str, mime: str, **options: Any) -> str:
+def _render(figure: Figure, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     with themed():
         figure.savefig(buffer, format=kind, **options)
-    return f"data:{mime};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return buffer.getvalue()
+
+
+def _address(mime: str, content: bytes) -> str:
+    return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
