@@ -185,6 +185,23 @@ def test_a_thinned_risk_map_shows_each_block_by_its_best_cell():
     assert drawn[0, 0] == classes[best]
 
 
+def test_consensus_and_agreement_say_what_their_classes_mean(inputs):
+    """A share of the area for the one, a share of the workflows for the other."""
+    consensus = _words(maps.consensus_map(inputs.score, inputs.deposits))
+    agreement = _words(maps.agreement_map(inputs.score, inputs.deposits))
+    assert {"Mean rank, by share of area", "top 1 %", "known deposit"} <= set(consensus)
+    assert {"In the top 5 % of", "90 % or more", "none", "known deposit"} <= set(agreement)
+
+
+def test_ground_that_no_workflow_chose_is_paler_than_ground_that_one_did():
+    """One workflow in a hundred is not none."""
+    agreement = _score().copy(data=np.zeros((30, 40), np.float32))
+    agreement[0, 0] = 0.01
+    drawn = maps.agreement_map(agreement).axes[0].images[0].get_array()
+    assert drawn[0, 0] == 1
+    assert (drawn.ravel()[1:] == 0).all()
+
+
 def test_maps_of_odd_ground_are_still_drawn():
     """A constant map, a constant spread, a map with nothing on it, a single cell."""
     constant = _score().copy(data=np.full((30, 40), 0.5, np.float32))

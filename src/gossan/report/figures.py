@@ -28,6 +28,12 @@ _TARGETS_NAMED = 10
 _HEADLINE_AREAS = (0.01, 0.02, 0.05, 0.10)
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}\u202f%")
 
+ROLE_SYMBOLS: dict[str, dict[str, Any]] = {
+    "workflow": {"marker": "o", "s": 30, "facecolor": RUST, "edgecolor": "white"},
+    "control": {"marker": "s", "s": 26, "facecolor": "white", "edgecolor": INK},
+    "consensus": {"marker": "D", "s": 30, "facecolor": SLATE, "edgecolor": "white"},
+}
+
 
 def capture_curve(ranks: npt.ArrayLike, clusters: npt.ArrayLike) -> Figure:
     """Prediction-rate curve: share of held-out deposits in the best share of the area.
@@ -240,6 +246,61 @@ def risk_return(targets: gpd.GeoDataFrame, letters: Sequence[str] = ()) -> Figur
         axes.margins(0.08)
         axes.set(xlabel="score at the target's peak (return)", ylabel="spread (risk)")
         return _laid_out(figure)
+
+
+def workflow_plot(table: pd.DataFrame, *, reference: str) -> Figure:
+    """Rank workflows by AUC and by capture in the top 5 %, each with its 95 % interval.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows as they stand from the top down: ``workflow``, ``role`` (``workflow``, ``control`` or
+        ``consensus``), ``auc_background`` and ``capture_0.05``, each also ``_low`` and ``_high``
+        (of the AUC ``auc_low`` and ``auc_high``).
+    reference : str
+        The workflow whose figures run down the page as a line.
+    """
+    with themed():
+        figure = new_figure(9.0, 1.1 + 0.2 * len(table))
+        auc, capture = figure.subplots(1, 2, sharey=True)
+        rows = np.arange(len(table))
+        panels = (
+            (auc, ("auc_background", "auc_low", "auc_high"), 0.5),
+            (capture, ("capture_0.05", "capture_0.05_low", "capture_0.05_high"), 0.05),
+        )
+        for axes, (middle, low, high), chance in panels:
+            axes.axvline(chance, color=MUTED, linestyle=(0, (4, 3)), linewidth=1, label="chance")
+            for value in table.loc[table["workflow"] == reference, middle].head(1):
+                axes.axvline(value, color=INK, linestyle=":", linewidth=1, label="the reference")
+            axes.hlines(rows, table[low], table[high], color=MUTED, linewidth=1.3)
+            for role, symbol in ROLE_SYMBOLS.items():
+                of_role = (table["role"] == role).to_numpy()
+                if of_role.any():
+                    axes.scatter(
+                        table.loc[of_role, middle], rows[of_role], label=role, zorder=3, **symbol
+                    )
+        auc.set(xlabel="AUC against background")
+        capture.set(xlabel="capture in the top 5 %")
+        capture.xaxis.set_major_formatter(PERCENT)
+        auc.set_yticks(rows, [shortened(name) for name in table["workflow"]])
+        auc.set_ylim(len(table) - 0.4, -0.6)
+        for label, name in zip(auc.get_yticklabels(), table["workflow"], strict=True):
+            label.set_fontweight("bold" if name == reference else "normal")
+        _laid_out(figure)
+        figure.legend(*auc.get_legend_handles_labels(), loc="upper right", ncols=5)
+        figure.subplots_adjust(top=1 - 0.35 / figure.get_figheight(), wspace=0.06)
+        return figure
+
+
+def shortened(name: str, longest: int = 46) -> str:
+    """Cut a name that a chart has no room for.
+
+    Examples
+    --------
+    >>> shortened("random forest", longest=8), shortened("svm")
+    ('random …', 'svm')
+    """
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def _capture_band(

@@ -24,6 +24,8 @@ from gossan.grid import Grid
 from gossan.report.shares import (
     ANOMALY_AREAS,
     MAP_AREAS,
+    agreement_classes,
+    agreement_names,
     area_classes,
     area_thresholds,
     thin,
@@ -36,6 +38,7 @@ from gossan.report.theme import (
     GROUP_COLOURS,
     INK,
     SPREAD_COLOURS,
+    agreement_colours,
     class_colours,
     new_figure,
     themed,
@@ -190,6 +193,56 @@ def risk_classes(score: npt.ArrayLike, spread: npt.ArrayLike) -> npt.NDArray[Any
     middle = np.median(spread[anomalous]) if anomalous.any() else 0.0
     classes = 2 * areas + (anomalous & (spread > middle))
     return np.where(missing, np.nan, classes)
+
+
+def consensus_map(
+    consensus: xr.DataArray, deposits: gpd.GeoDataFrame | None = None, *, width: float = 9.0
+) -> Figure:
+    """Map the consensus of several workflows as classes of area.
+
+    Parameters
+    ----------
+    consensus : xarray.DataArray
+        ``(y, x)`` mean percentile rank over the workflows, NaN where missing.
+    deposits : geopandas.GeoDataFrame, optional
+    width : float, default 9
+        Inches across.
+    """
+    with themed():
+        sheet = Sheet.of(consensus, width)
+        colours = class_colours(len(MAP_AREAS) + 1)[::-1]
+        sheet.draw_areas(consensus, MAP_AREAS, colours)
+        sheet.legend_areas("Mean rank, by share of area", MAP_AREAS, colours)
+        _draw_known(sheet, deposits, KNOWN)
+        return sheet.finish()
+
+
+def agreement_map(
+    agreement: xr.DataArray, deposits: gpd.GeoDataFrame | None = None, *, width: float = 9.0
+) -> Figure:
+    """Map the share of workflows in whose top 5 % a cell lies.
+
+    Parameters
+    ----------
+    agreement : xarray.DataArray
+        ``(y, x)`` in [0, 1], NaN where missing.
+    deposits : geopandas.GeoDataFrame, optional
+    width : float, default 9
+        Inches across.
+    """
+    with themed():
+        sheet = Sheet.of(agreement, width)
+        names = agreement_names()
+        colours = agreement_colours(len(names))
+        sheet.draw(
+            agreement_classes(thin(np.asarray(agreement), keep="max")),
+            cmap=ListedColormap(colours),
+            norm=BoundaryNorm(np.arange(len(colours) + 1) - 0.5, len(colours)),
+        )
+        classes = list(zip(reversed(colours), reversed(names), strict=True))
+        sheet.legend_classes("In the top 5 % of", classes)
+        _draw_known(sheet, deposits, KNOWN)
+        return sheet.finish()
 
 
 def targets_map(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,9 @@ MAP_AREAS = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30, 0.50)
 
 ANOMALY_AREAS = (0.05, 0.15, 0.30)
 """Shares of the area that part the anomaly classes (Zhang, Zuo & Xiong 2021)."""
+
+AGREEMENT_SHARES = (0.25, 0.50, 0.75, 0.90)
+"""Shares of the workflows that part the classes of the agreement map, above none at all."""
 
 DRAWN_CELLS = 1200
 """Rows or columns beyond which a map is thinned before it is drawn."""
@@ -84,6 +88,33 @@ def area_classes(
     bounds = [thresholds.get(area, np.inf) for area in reversed(areas)]
     classes = len(bounds) - np.digitize(values, bounds).astype(float)
     return np.where(np.isnan(values), np.nan, classes)
+
+
+def agreement_classes(agreement: npt.ArrayLike) -> FloatArray:
+    """Class of each share of the workflows: 0 none, then one up at each of ``AGREEMENT_SHARES``.
+
+    Examples
+    --------
+    >>> agreement_classes([0.0, 0.1, 0.25, 1.0, np.nan])
+    array([ 0.,  1.,  2.,  5., nan])
+    """
+    # In the raster's own precision, so that QGIS, which reads the raster, draws the same classes.
+    agreement = np.asarray(agreement, dtype=np.float32)
+    bounds = np.array([np.finfo(np.float32).tiny, *AGREEMENT_SHARES], dtype=np.float32)
+    return np.where(np.isnan(agreement), np.nan, np.digitize(agreement, bounds))
+
+
+def agreement_names() -> list[str]:
+    """Legend texts of the agreement classes, from none to nearly all.
+
+    Examples
+    --------
+    >>> agreement_names()
+    ['none', 'below 25 %', '25–50 %', '50–75 %', '75–90 %', '90 % or more']
+    """
+    percent = [f"{100 * share:g}" for share in AGREEMENT_SHARES]
+    between = [f"{low}–{high} %" for low, high in pairwise(percent)]
+    return ["none", f"below {percent[0]} %", *between, f"{percent[-1]} % or more"]
 
 
 def thinning(shape: tuple[int, ...], limit: int = DRAWN_CELLS) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 
 INK = "#2b2622"
@@ -113,6 +113,31 @@ def class_colours(n_classes: int) -> list[str]:
     ['#faf3e6', '#481d17']
     """
     return [to_hex(SCORE_COLOURS(value)) for value in np.linspace(0, 1, n_classes)]
+
+
+def agreement_colours(n_classes: int) -> list[str]:
+    """Hex colours for ``n_classes`` classes of agreement, lowest first, in slate.
+
+    Examples
+    --------
+    >>> agreement_colours(2)
+    ['#f0f5f1', '#22243b']
+    """
+    return [to_hex(SPREAD_COLOURS(value)) for value in np.linspace(0, 1, n_classes)]
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast of two colours after WCAG 2.2: 1 for alike, 21 for black on white.
+
+    Examples
+    --------
+    >>> round(contrast("#000000", "#ffffff"), 6), round(contrast("#767676", "#ffffff"), 2)
+    (21.0, 4.54)
+    """
+    rgb = np.array([to_rgb(one), to_rgb(other)])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    dark, light = sorted(linear @ (0.2126, 0.7152, 0.0722))
+    return float((light + 0.05) / (dark + 0.05))
 
 
 def _render(figure: Figure, kind: str, **options: Any) -> bytes:
