@@ -1,4 +1,6 @@
-"""A small survey with all that a report can show, made of plain arrays."""
+"""A small survey with all that a report can show, made of plain arrays; pages read back."""
+
+from html.parser import HTMLParser
 
 import geopandas as gpd
 import numpy as np
@@ -176,3 +178,48 @@ def _findings():
 @pytest.fixture(scope="session")
 def inputs() -> ReportInputs:
     return make_inputs()
+
+
+_VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; fails on a tag closed out of turn."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.rows, self.words = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append((self._tables(), 0))
+        if tag in ("td", "th"):
+            self.rows[-1] = (self.rows[-1][0], self.rows[-1][1] + 1)
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    def _tables(self):
+        return sum(tag == "table" for tag, _ in self.tags)
+
+    def values(self, attribute):
+        return [attrs[attribute] for _, attrs in self.tags if attribute in attrs]
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).replace("\u00a0", " ").split())
+
+
+@pytest.fixture(scope="session")
+def read_page() -> type[Page]:
+    return Page

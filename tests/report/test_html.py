@@ -1,52 +1,12 @@
 """The page: self-contained, escaped, complete, and the same every time."""
 
 import dataclasses
-from html.parser import HTMLParser
 
 import geopandas as gpd
 import numpy as np
 import pytest
 
 from gossan.report import ReportInputs, render_report
-
-_VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-class _Page(HTMLParser):
-    """Tags, attributes and text of a page; fails on a tag closed out of turn."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.open, self.tags, self.rows, self.words = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag == "tr":
-            self.rows.append((self._tables(), 0))
-        if tag in ("td", "th"):
-            self.rows[-1] = (self.rows[-1][0], self.rows[-1][1] + 1)
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    def _tables(self):
-        return sum(tag == "table" for tag, _ in self.tags)
-
-    def values(self, attribute):
-        return [attrs[attribute] for _, attrs in self.tags if attribute in attrs]
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).replace("\u00a0", " ").split())
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +15,8 @@ def html(inputs) -> str:
 
 
 @pytest.fixture(scope="module")
-def page(html) -> _Page:
-    return _Page(html)
+def page(html, read_page):
+    return read_page(html)
 
 
 @pytest.fixture
@@ -152,30 +112,36 @@ def test_the_page_is_light_enough_to_send(html):
     assert len(html.encode()) < 4e6
 
 
-def test_a_bare_report_has_no_empty_sections(bare):
+def test_a_bare_report_has_no_empty_sections(bare, read_page):
     """What was not given is not mentioned."""
-    page = _Page(render_report(bare))
+    page = read_page(render_report(bare))
     assert {"map", "held-out", "findings"} <= set(page.values("id"))
     assert {"targets", "importance", "truth", "layers"}.isdisjoint(page.values("id"))
     assert "The checks found nothing to complain of." in page.text
 
 
-def test_few_deposits_are_said_to_prove_nothing(bare):
+def test_score_and_agreement_share_a_map_where_there_is_a_spread(page, bare, read_page):
+    """High and agreed, or high but disputed: told only of an ensemble."""
+    assert "Map of score and agreement" in page.values("alt")
+    assert "Map of score and agreement" not in read_page(render_report(bare)).values("alt")
+
+
+def test_few_deposits_are_said_to_prove_nothing(bare, read_page):
     """Five held-out deposits make a map, not a claim."""
     evaluation = {"n_deposits": 5, "held_out": bare.evaluation["held_out"]}
     few = dataclasses.replace(bare, deposits=bare.deposits.head(5), evaluation=evaluation)
-    assert "Your data cannot say how good this map is" in _Page(render_report(few)).text
+    assert "Your data cannot say how good this map is" in read_page(render_report(few)).text
 
 
-def test_deposits_never_held_out_leave_the_charts_out(bare):
+def test_deposits_never_held_out_leave_the_charts_out(bare, read_page):
     """A report can be made of a map without an evaluation by deposit."""
     untested = bare.deposits.assign(rank=np.nan, fold=np.nan)
-    text = _Page(render_report(dataclasses.replace(bare, deposits=untested))).text
+    text = read_page(render_report(dataclasses.replace(bare, deposits=untested))).text
     assert "known, not held out" in text
     assert "Prediction rate:" not in text
 
 
-def test_odd_inputs_still_make_a_report(inputs):
+def test_odd_inputs_still_make_a_report(inputs, read_page):
     """A constant map, a spread of nothing, no target, one target without spread, no group."""
     nothing = inputs.score.copy(data=np.full(inputs.score.shape, np.nan, np.float32))
     constant = inputs.score.copy(data=np.full(inputs.score.shape, 0.5, np.float32))
@@ -185,10 +151,10 @@ def test_odd_inputs_still_make_a_report(inputs):
         {"score": constant, "spread": nothing, "targets": none, "evidence": {}},
         {"targets": one, "layer_scores": None, "importance": inputs.importance.set_index("layer")},
     ):
-        _Page(render_report(dataclasses.replace(inputs, **changes)))
+        read_page(render_report(dataclasses.replace(inputs, **changes)))
 
 
-def test_many_targets_and_deposits_are_kept_short(inputs):
+def test_many_targets_and_deposits_are_kept_short(inputs, read_page):
     """Fifty targets are listed, the rest are in the file; long tables start folded."""
     many = gpd.GeoDataFrame(
         {name: np.resize(inputs.targets[name], 120) for name in inputs.targets.columns},
@@ -200,7 +166,7 @@ def test_many_targets_and_deposits_are_kept_short(inputs):
         geometry="geometry",
         crs=inputs.deposits.crs,
     )
-    page = _Page(render_report(dataclasses.replace(inputs, targets=many, deposits=known)))
+    page = read_page(render_report(dataclasses.replace(inputs, targets=many, deposits=known)))
     assert "The first 50 are listed" in page.text
     details = [attrs for tag, attrs in page.tags if tag == "details"]
     assert "open" not in details[0]

@@ -141,6 +141,67 @@ def test_targets_carry_rank_and_group_and_no_name_of_the_users(inputs):
     assert not any("جبل" in word or "script" in word for word in words)
 
 
+def test_ground_is_parted_by_area_of_score_and_median_of_spread():
+    """Brute force: the top 5, 15 and 30 % of the area, each at or above the median spread."""
+    rng = np.random.default_rng(3)
+    score, spread = rng.permutation(1000) / 1000, rng.random(1000)
+    order = np.argsort(-score)
+    middle = np.median(spread[order[:300]])
+    expected = np.full(1000, 6.0)
+    for start, stop, agreed in ((0, 50, 0), (50, 150, 2), (150, 300, 4)):
+        expected[order[start:stop]] = agreed + (spread[order[start:stop]] > middle)
+    np.testing.assert_array_equal(maps.risk_classes(score, spread), expected)
+
+
+def test_the_risk_map_draws_what_its_legend_says(inputs):
+    """The best, agreed ground bears the colour of the legend's first corner; heads name both."""
+    figure = maps.risk_return_map(inputs.score, inputs.spread, inputs.deposits)
+    classes = maps.risk_classes(inputs.score, inputs.spread)
+    image = figure.axes[0].images[0]
+    shown = image.cmap(image.norm(image.get_array()))
+    corner = next(
+        patch for patch in figure.axes[1].patches if patch.get_height() == pytest.approx(0.25)
+    )
+    assert {tuple(colour) for colour in shown[classes == 0]} == {corner.get_facecolor()}
+    assert {"models\nagree", "models\ndiffer", "top 5 %", "known deposit"} <= set(_words(figure))
+
+
+def test_ground_without_a_spread_has_no_class_of_risk(inputs):
+    """One cannot tell whether models agree where there is but one."""
+    spread = inputs.spread.copy()
+    spread[-1, :] = np.nan
+    image = maps.risk_return_map(inputs.score, spread).axes[0].images[0]
+    assert np.ma.getmaskarray(image.get_array())[-1].all()
+
+
+def test_a_thinned_risk_map_shows_each_block_by_its_best_cell():
+    """The spread shown is that of the cell whose score is shown."""
+    score = _score((1300, 1300), 10.0)
+    spread = score.copy(data=np.random.default_rng(1).random(score.shape).astype(np.float32))
+    drawn = maps.risk_return_map(score, spread).axes[0].images[0].get_array()
+    classes = maps.risk_classes(score, spread)
+    best = np.unravel_index(np.asarray(score[:2, :2]).argmax(), (2, 2))
+    assert drawn.shape == (650, 650)
+    assert drawn[0, 0] == classes[best]
+
+
+def test_consensus_and_agreement_say_what_their_classes_mean(inputs):
+    """A share of the area for the one, a share of the workflows for the other."""
+    consensus = _words(maps.consensus_map(inputs.score, inputs.deposits))
+    agreement = _words(maps.agreement_map(inputs.score, inputs.deposits))
+    assert {"Mean rank, by share of area", "top 1 %", "known deposit"} <= set(consensus)
+    assert {"In the top 5 % of", "90 % or more", "none", "known deposit"} <= set(agreement)
+
+
+def test_ground_that_no_workflow_chose_is_paler_than_ground_that_one_did():
+    """One workflow in a hundred is not none."""
+    agreement = _score().copy(data=np.zeros((30, 40), np.float32))
+    agreement[0, 0] = 0.01
+    drawn = maps.agreement_map(agreement).axes[0].images[0].get_array()
+    assert drawn[0, 0] == 1
+    assert (drawn.ravel()[1:] == 0).all()
+
+
 def test_maps_of_odd_ground_are_still_drawn():
     """A constant map, a constant spread, a map with nothing on it, a single cell."""
     constant = _score().copy(data=np.full((30, 40), 0.5, np.float32))
@@ -150,6 +211,8 @@ def test_maps_of_odd_ground_are_still_drawn():
         maps.spread_map(constant),
         maps.spread_map(empty),
         maps.score_map(empty),
+        maps.risk_return_map(constant, constant),
+        maps.risk_return_map(empty, empty),
         maps.score_map(_score((1, 1))),
         maps.thumbnail(empty),
         maps.thumbnail(constant),

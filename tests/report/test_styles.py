@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossan.report import (
+    agreement_style,
     area_thresholds,
     labels_style,
     layer_styles,
@@ -19,12 +20,13 @@ from gossan.report import (
     score_style,
     targets_style,
 )
-from gossan.report.shares import MAP_AREAS, area_classes
+from gossan.report.shares import MAP_AREAS, agreement_classes, area_classes
 
 ALL_STYLES = {
     "score": score_style(area_thresholds(np.linspace(0, 1, 1000))),
     "score of a constant map": score_style(area_thresholds(np.ones(10))),
     "score of an empty map": score_style({}),
+    "agreement": agreement_style(),
     "labels": labels_style(),
     "targets": targets_style(25),
     "one target": targets_style(1),
@@ -56,6 +58,17 @@ def test_qgis_classes_are_the_classes_of_the_report(values, rounding):
     from_top = len(items) - 1 - np.searchsorted(bounds, scores.astype(float), side="left")
     areas = sorted(thresholds)
     np.testing.assert_array_equal(from_top, area_classes(scores, thresholds, areas))
+
+
+@given(st.lists(st.one_of(st.floats(0, 1, width=32), st.integers(0, 20).map(lambda n: n / 20))))
+@settings(max_examples=60, deadline=None)
+def test_qgis_draws_the_agreement_as_the_report_does(shares):
+    """Also at the bounds, where a share such as 18 of 20 is 0.9 only to the raster's precision."""
+    raster = np.array(shares, dtype=np.float32)
+    items = ET.fromstring(agreement_style()).findall(".//colorrampshader/item")
+    bounds = np.array([float(item.get("value")) for item in items])
+    classes = np.searchsorted(bounds, raster.astype(float), side="left")
+    np.testing.assert_array_equal(classes, agreement_classes(raster))
 
 
 def test_score_style_draws_band_one_and_names_its_classes():

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from gossan.report.theme import (
+    AGREED_COLOURS,
+    DIFFERING_COLOURS,
     SCORE_COLOURS,
     SPREAD_COLOURS,
     as_png,
@@ -60,6 +62,16 @@ def test_classes_of_the_map_can_be_told_apart(seen_by):
     rgb = np.array([mpl.colors.to_rgb(colour) for colour in class_colours(8)])
     steps = np.linalg.norm(np.diff(_lab(rgb, seen_by), axis=0), axis=1)
     assert steps.min() > 7
+
+
+@pytest.mark.parametrize("seen_by", _COLOUR_BLIND)
+def test_agreed_and_differing_ground_can_be_told_apart(seen_by):
+    """All six classes of the risk map differ to every eye, and lightness alone parts each pair."""
+    colours = [mpl.colors.to_rgb(colour) for colour in (*AGREED_COLOURS, *DIFFERING_COLOURS)]
+    seen = _lab(np.array(colours), seen_by)
+    apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
+    assert apart[~np.eye(6, dtype=bool)].min() > 14
+    assert (seen[3:, 0] - seen[:3, 0] > 6).all()
 
 
 @pytest.mark.parametrize("draw", [as_png, as_svg])

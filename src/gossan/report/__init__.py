@@ -1,26 +1,36 @@
 """Figures, QGIS styles and the self-contained HTML report: the only room that draws."""
 
+from gossan.report.annotation import convergence_plot, round_maps
+from gossan.report.comparison import ComparisonInputs, render_comparison
 from gossan.report.html import render_report
 from gossan.report.inputs import ReportInputs
 from gossan.report.shares import area_thresholds
 from gossan.report.styles import (
+    agreement_style,
     labels_style,
     layer_styles,
     peaks_style,
     score_style,
     targets_style,
 )
+from gossan.report.theme import png_bytes
 from gossan.report.words import Verdict, headline, verdict
 
 __all__ = [
+    "ComparisonInputs",
     "ReportInputs",
     "Verdict",
+    "agreement_style",
     "area_thresholds",
+    "convergence_plot",
     "headline",
     "labels_style",
     "layer_styles",
     "peaks_style",
+    "png_bytes",
+    "render_comparison",
     "render_report",
+    "round_maps",
     "score_style",
     "targets_style",
     "verdict",

@@ -26,7 +26,13 @@ FloatArray = npt.NDArray[np.floating[Any]]
 _CURVE_AREAS = np.unique(np.concatenate([np.linspace(0, 0.2, 101), np.linspace(0.2, 1, 81)]))
 _TARGETS_NAMED = 10
 _HEADLINE_AREAS = (0.01, 0.02, 0.05, 0.10)
-_PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}\u202f%")
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}\u202f%")
+
+ROLE_SYMBOLS: dict[str, dict[str, Any]] = {
+    "workflow": {"marker": "o", "s": 30, "facecolor": RUST, "edgecolor": "white"},
+    "control": {"marker": "s", "s": 26, "facecolor": "white", "edgecolor": INK},
+    "consensus": {"marker": "D", "s": 30, "facecolor": SLATE, "edgecolor": "white"},
+}
 
 
 def capture_curve(ranks: npt.ArrayLike, clusters: npt.ArrayLike) -> Figure:
@@ -102,7 +108,7 @@ def rank_strip(ranks: npt.ArrayLike, clusters: npt.ArrayLike) -> Figure:
         axes.set_yticklabels([f"fold {n + 1}" for n in range(len(folds))] if few else [])
         axes.set(xlim=(0, 1), ylim=(len(folds) - 0.4, -0.6))
         axes.set_xlabel("share of the background scoring below the deposit")
-        axes.xaxis.set_major_formatter(_PERCENT)
+        axes.xaxis.set_major_formatter(PERCENT)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
         return _laid_out(figure)
 
@@ -140,7 +146,7 @@ def prediction_area_plot(ranks: npt.ArrayLike, crossing: Mapping[str, float]) ->
         right = axes.twinx()
         right.set(ylim=(1, -0.02))
         right.set_ylabel("area above it (downward)", color=SLATE)
-        right.yaxis.set_major_formatter(_PERCENT)
+        right.yaxis.set_major_formatter(PERCENT)
         right.grid(False)
         right.spines["right"].set_visible(True)
         return _laid_out(figure)
@@ -242,6 +248,61 @@ def risk_return(targets: gpd.GeoDataFrame, letters: Sequence[str] = ()) -> Figur
         return _laid_out(figure)
 
 
+def workflow_plot(table: pd.DataFrame, *, reference: str) -> Figure:
+    """Rank workflows by AUC and by capture in the top 5 %, each with its 95 % interval.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows as they stand from the top down: ``workflow``, ``role`` (``workflow``, ``control`` or
+        ``consensus``), ``auc_background`` and ``capture_0.05``, each also ``_low`` and ``_high``
+        (of the AUC ``auc_low`` and ``auc_high``).
+    reference : str
+        The workflow whose figures run down the page as a line.
+    """
+    with themed():
+        figure = new_figure(9.0, 1.1 + 0.2 * len(table))
+        auc, capture = figure.subplots(1, 2, sharey=True)
+        rows = np.arange(len(table))
+        panels = (
+            (auc, ("auc_background", "auc_low", "auc_high"), 0.5),
+            (capture, ("capture_0.05", "capture_0.05_low", "capture_0.05_high"), 0.05),
+        )
+        for axes, (middle, low, high), chance in panels:
+            axes.axvline(chance, color=MUTED, linestyle=(0, (4, 3)), linewidth=1, label="chance")
+            for value in table.loc[table["workflow"] == reference, middle].head(1):
+                axes.axvline(value, color=INK, linestyle=":", linewidth=1, label="the reference")
+            axes.hlines(rows, table[low], table[high], color=MUTED, linewidth=1.3)
+            for role, symbol in ROLE_SYMBOLS.items():
+                of_role = (table["role"] == role).to_numpy()
+                if of_role.any():
+                    axes.scatter(
+                        table.loc[of_role, middle], rows[of_role], label=role, zorder=3, **symbol
+                    )
+        auc.set(xlabel="AUC against background")
+        capture.set(xlabel="capture in the top 5 %")
+        capture.xaxis.set_major_formatter(PERCENT)
+        auc.set_yticks(rows, [shortened(name) for name in table["workflow"]])
+        auc.set_ylim(len(table) - 0.4, -0.6)
+        for label, name in zip(auc.get_yticklabels(), table["workflow"], strict=True):
+            label.set_fontweight("bold" if name == reference else "normal")
+        _laid_out(figure)
+        figure.legend(*auc.get_legend_handles_labels(), loc="upper right", ncols=5)
+        figure.subplots_adjust(top=1 - 0.35 / figure.get_figheight(), wspace=0.06)
+        return figure
+
+
+def shortened(name: str, longest: int = 46) -> str:
+    """Cut a name that a chart has no room for.
+
+    Examples
+    --------
+    >>> shortened("random forest", longest=8), shortened("svm")
+    ('random …', 'svm')
+    """
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
 def _capture_band(
     ranks: npt.ArrayLike, clusters: npt.ArrayLike
 ) -> tuple[FloatArray, FloatArray] | None:
@@ -254,8 +315,8 @@ def _capture_band(
 
 
 def _percent(axes: Axes) -> None:
-    axes.xaxis.set_major_formatter(_PERCENT)
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.xaxis.set_major_formatter(PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
 
 
 def _laid_out(figure: Figure) -> Figure:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib import resources
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import geopandas as gpd
-import jinja2
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from matplotlib.figure import Figure
 
 from gossan.evaluate import concentration_area
 from gossan.grid import Grid
 from gossan.report import figures, maps, tables, words
 from gossan.report.inputs import ReportInputs
+from gossan.report.page import Picture, picture, render_page
 from gossan.report.shares import thinning
 from gossan.report.sheet import crs_code
 from gossan.report.theme import as_png, as_svg
@@ -24,16 +22,6 @@ from gossan.report.theme import as_png, as_svg
 _TARGETS_LISTED = 50
 _LAYERS_LISTED = 20
 _DEPOSITS_OPEN = 40
-
-
-class Picture(NamedTuple):
-    """An inlined image, what it shows (read out where it cannot be seen), and its caption."""
-
-    source: str
-    alt: str
-    caption: str
-    width: int
-    """Natural width, CSS pixels."""
 
 
 def render_report(inputs: ReportInputs) -> str:
@@ -67,11 +55,6 @@ def render_report(inputs: ReportInputs) -> str:
     >>> "Your data cannot say" in page
     True
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%")
-    template = resources.files("gossan.report").joinpath("templates/report.html.j2")
     letters, groups = target_groups(inputs.targets)
     sections = [
         ("map", "The map", _map_section(inputs)),
@@ -83,14 +66,14 @@ def render_report(inputs: ReportInputs) -> str:
         ("findings", "What is wrong with the data", _findings_section(inputs)),
         ("made", "How it was made", _made_section(inputs)),
     ]
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return render_page(
+        "report.html.j2",
         inputs=inputs,
         headline=words.headline(inputs.evaluation),
         verdict=words.verdict(inputs.evaluation),
         tiles=_tiles(inputs),
         facts=_facts(inputs.score, inputs),
         sections=[(key, title, content) for key, title, content in sections if content is not None],
-        number=tables.number,
     )
 
 
@@ -128,12 +111,6 @@ def _letter(position: int) -> str:
     """A, B, …, Z, AA, AB, …"""
     first = "" if position < 26 else _letter(position // 26 - 1)
     return first + chr(ord("A") + position % 26)
-
-
-def _picture(
-    draw: Callable[[Figure], str], figure: Figure, alt: str, caption: str, **how: Any
-) -> Picture:
-    return Picture(draw(figure, **how), alt, caption, round(96 * figure.get_figwidth()))
 
 
 def _tiles(inputs: ReportInputs) -> list[tuple[str, str, str]]:
@@ -186,7 +163,7 @@ def _map_section(inputs: ReportInputs) -> dict[str, Any]:
         else ""
     )
     content: dict[str, Any] = {
-        "score": _picture(
+        "score": picture(
             as_png,
             maps.score_map(inputs.score, inputs.deposits),
             "Prospectivity map with known deposits",
@@ -194,21 +171,31 @@ def _map_section(inputs: ReportInputs) -> dict[str, Any]:
             "Symbols tell how each known deposit ranked when the method was not shown it; the map "
             f"itself was made with all of them.{thinned}",
         ),
-        "anomaly": _picture(
+        "anomaly": picture(
             as_png,
             maps.anomaly_map(inputs.score, width=5.2),
             "Map of anomaly classes",
             "Anomaly classes: the top 5 %, 5–15 % and 15–30 % of the area.",
         ),
         "spread": None,
+        "risk": None,
     }
     if inputs.spread is not None and np.isfinite(np.asarray(inputs.spread)).any():
-        content["spread"] = _picture(
+        content["spread"] = picture(
             as_png,
             maps.spread_map(inputs.spread, width=5.2),
             "Map of the spread over the ensemble",
             "Spread: standard deviation of the score over the ensemble. Dark ground is where its "
             "members disagree. It does not include what all of them get wrong together.",
+        )
+        content["risk"] = picture(
+            as_png,
+            maps.risk_return_map(inputs.score, inputs.spread, inputs.deposits),
+            "Map of score and agreement",
+            "Return and risk. Dark rust is high and agreed; dark slate is high too, but the "
+            "ensemble's members disagree there, so that another draw of negatives may rank it "
+            "lower. They agree where the spread is below its median over the best 30 % of the "
+            f"area.{thinned}",
         )
     return content
 
@@ -227,7 +214,7 @@ def _held_out_section(inputs: ReportInputs) -> dict[str, Any]:
     }
     if len(ranks):
         content["charts"] = [
-            _picture(
+            picture(
                 as_svg,
                 figures.capture_curve(ranks, folds),
                 "Share of held-out deposits against share of the area",
@@ -235,7 +222,7 @@ def _held_out_section(inputs: ReportInputs) -> dict[str, Any]:
                 "area and over its best fifth. The area under the curve is the AUC against "
                 "background. The band is a bootstrap over whole clusters of deposits.",
             ),
-            _picture(
+            picture(
                 as_svg,
                 figures.rank_strip(ranks, folds),
                 "Percentile rank of each held-out deposit, by fold",
@@ -252,7 +239,7 @@ def _pair_charts(inputs: ReportInputs, ranks: npt.NDArray[Any]) -> list[Picture]
     crossing = inputs.evaluation["held_out"].get("prediction_area")
     if crossing and len(ranks):
         charts.append(
-            _picture(
+            picture(
                 as_svg,
                 figures.prediction_area_plot(ranks, crossing),
                 "Prediction-area plot",
@@ -266,7 +253,7 @@ def _pair_charts(inputs: ReportInputs, ranks: npt.NDArray[Any]) -> list[Picture]
     if curve is not None:
         breaks = ", ".join(f"{score:.3g}" for score in curve.breaks) or "none"
         charts.append(
-            _picture(
+            picture(
                 as_svg,
                 figures.concentration_area_plot(curve),
                 "Concentration-area plot",
@@ -276,7 +263,7 @@ def _pair_charts(inputs: ReportInputs, ranks: npt.NDArray[Any]) -> list[Picture]
         )
     if inputs.reliability is not None and len(inputs.reliability):
         charts.append(
-            _picture(
+            picture(
                 as_svg,
                 figures.reliability_plot(inputs.reliability),
                 "Reliability diagram",
@@ -304,7 +291,7 @@ def _targets_section(
         "listed": min(len(targets), _TARGETS_LISTED),
         "table": tables.target_table(targets, letters, limit=_TARGETS_LISTED),
         "groups": groups,
-        "map": _picture(
+        "map": picture(
             as_png,
             maps.targets_map(inputs.score, targets, inputs.deposits, letters=letters),
             "Map of ranked targets",
@@ -313,7 +300,7 @@ def _targets_section(
         "risk": None,
     }
     if "spread" in targets and np.isfinite(targets["spread"].to_numpy(dtype=float)).all():
-        content["risk"] = _picture(
+        content["risk"] = picture(
             as_svg,
             figures.risk_return(targets, letters),
             "Targets by score and spread",
@@ -334,15 +321,15 @@ def _importance_section(inputs: ReportInputs) -> dict[str, Any] | None:
 def _truth_section(inputs: ReportInputs) -> dict[str, Any] | None:
     if inputs.truth is None:
         return None
-    picture = None
+    shown = None
     if inputs.hidden is not None and len(inputs.hidden):
-        picture = _picture(
+        shown = picture(
             as_png,
             maps.score_map(inputs.score, inputs.deposits, hidden=inputs.hidden),
             "Prospectivity map with the undiscovered deposits",
             "The same map with the deposits that exist and that nobody has found: stars.",
         )
-    return {"table": tables.truth_table(inputs.truth), "map": picture}
+    return {"table": tables.truth_table(inputs.truth), "map": shown}
 
 
 def _layers_section(inputs: ReportInputs) -> dict[str, Any] | None:
@@ -357,7 +344,7 @@ def _layers_section(inputs: ReportInputs) -> dict[str, Any] | None:
             low, high = maps.middle_range(values)
             limits = f"{tables.number(low)} … {tables.number(high)}"
         figure = maps.thumbnail(layer, inputs.deposits)
-        thumbnails.append((name, limits, _picture(as_png, figure, f"Map of {name}", "", dpi=110)))
+        thumbnails.append((name, limits, picture(as_png, figure, f"Map of {name}", "", dpi=110)))
     table = tables.layer_table(scores) if scores is not None and len(scores) else None
     return {"table": table, "thumbnails": thumbnails}
 

@@ -6,6 +6,7 @@ No text of the user's enters a picture (a font may lack its letters): names stan
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import geopandas as gpd
@@ -14,22 +15,36 @@ import numpy.typing as npt
 import shapely
 import xarray as xr
 from matplotlib import patheffects
+from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
 from gossan.grid import Grid
-from gossan.report.shares import ANOMALY_AREAS, MAP_AREAS, thin
+from gossan.report.shares import (
+    ANOMALY_AREAS,
+    MAP_AREAS,
+    agreement_classes,
+    agreement_names,
+    area_classes,
+    area_thresholds,
+    thin,
+    thin_by,
+)
 from gossan.report.sheet import NO_DATA, Sheet, northward_stretch
 from gossan.report.theme import (
+    AGREED_COLOURS,
+    DIFFERING_COLOURS,
     GROUP_COLOURS,
     INK,
     SPREAD_COLOURS,
+    agreement_colours,
     class_colours,
     new_figure,
     themed,
 )
 
+SCORE_TITLE = "Score, by share of area"
 FOUND, NEAR, MISSED, UNTESTED = "found", "near", "missed", "untested"
 OUTCOMES = {
     FOUND: "held out, found in the top 5 %",
@@ -46,8 +61,12 @@ SYMBOLS: dict[str, dict[str, Any]] = {
     MISSED: {"marker": "X", "s": 46, "facecolor": "white", "edgecolor": INK, "linewidth": 1.0},
     UNTESTED: {"marker": "s", "s": 13, "facecolor": "#9a928a", "edgecolor": INK, "linewidth": 0.7},
 }
+KNOWN: dict[str, Any] = {**SYMBOLS[UNTESTED], "facecolor": "white", "s": 18}
+"""A known deposit on ground of any darkness."""
+
 _HIDDEN = {"marker": "*", "s": 80, "facecolor": "white", "edgecolor": INK, "linewidth": 0.9}
 _TARGETS_NAMED = 40
+_REST = "#f6f1e8"
 
 
 def outcomes(ranks: npt.ArrayLike) -> list[str]:
@@ -88,7 +107,9 @@ def score_map(
     """
     with themed():
         sheet = Sheet.of(score, width)
-        sheet.draw_areas(score, areas, class_colours(len(areas) + 1)[::-1])  # the top class darkest
+        colours = class_colours(len(areas) + 1)[::-1]  # the top class darkest
+        sheet.draw_areas(score, areas, colours)
+        sheet.legend_areas(SCORE_TITLE, areas, colours)
         _draw_deposits(sheet, deposits)
         if hidden is not None and len(hidden):
             sheet.points(hidden, _HIDDEN)
@@ -109,6 +130,118 @@ def spread_map(spread: xr.DataArray, *, width: float = 9.0) -> Figure:
         low, high = middle_range(values)
         sheet.draw(thin(values, keep="mean"), cmap=SPREAD_COLOURS, vmin=low, vmax=high)
         sheet.legend_ramp("Spread of the score", SPREAD_COLOURS, low, high)
+        return sheet.finish()
+
+
+def risk_return_map(
+    score: xr.DataArray,
+    spread: xr.DataArray,
+    deposits: gpd.GeoDataFrame | None = None,
+    *,
+    width: float = 9.0,
+) -> Figure:
+    """Map return against risk: the anomaly classes, each parted by whether the ensemble agrees.
+
+    Ground on which it agrees has a spread below the median of the anomaly classes together.
+
+    Parameters
+    ----------
+    score, spread : xarray.DataArray
+        ``(y, x)`` on one grid; ground where either is missing is shown as missing.
+    deposits : geopandas.GeoDataFrame, optional
+    width : float, default 9
+        Inches across.
+    """
+    with themed():
+        sheet = Sheet.of(score, width)
+        values, risk = np.asarray(score), np.asarray(spread)
+        classes = risk_classes(values, risk)
+        pairs = list(zip(AGREED_COLOURS, DIFFERING_COLOURS, strict=True))
+        colours = [colour for pair in pairs for colour in pair] + [_REST]
+        sheet.draw(
+            thin_by(classes, np.where(np.isnan(classes), np.nan, values)),
+            cmap=ListedColormap(colours),
+            norm=BoundaryNorm(np.arange(len(colours) + 1) - 0.5, len(colours)),
+        )
+        shares = [f"{100 * low:g}–{100 * high:g} %" for low, high in pairwise(ANOMALY_AREAS)]
+        names = [f"top {100 * ANOMALY_AREAS[0]:g} %", *shares]
+        rows = list(zip(pairs, names, strict=True))
+        heads = ["models\nagree", "models\ndiffer"]
+        sheet.legend_pairs("Score and agreement", heads, rows, (_REST, "rest of the area"))
+        _draw_known(sheet, deposits, KNOWN)
+        return sheet.finish()
+
+
+def risk_classes(score: npt.ArrayLike, spread: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Class of each cell by score and spread: 0 top and agreed, 1 top and not, 2 next and agreed …
+
+    Returns
+    -------
+    array
+        Even where the spread is at most its median over the anomaly classes, odd above it; twice
+        the number of anomaly classes on the rest of the area; NaN where either is missing.
+
+    Examples
+    --------
+    >>> risk_classes(np.arange(40.0), np.tile([0.1, 0.2], 20))[-8:]
+    array([4., 5., 2., 3., 2., 3., 0., 1.])
+    """
+    score, spread = np.asarray(score), np.asarray(spread)
+    missing = np.isnan(score) | np.isnan(spread)
+    areas = area_classes(score, area_thresholds(score, ANOMALY_AREAS), ANOMALY_AREAS)
+    anomalous = ~missing & (areas < len(ANOMALY_AREAS))
+    middle = np.median(spread[anomalous]) if anomalous.any() else 0.0
+    classes = 2 * areas + (anomalous & (spread > middle))
+    return np.where(missing, np.nan, classes)
+
+
+def consensus_map(
+    consensus: xr.DataArray, deposits: gpd.GeoDataFrame | None = None, *, width: float = 9.0
+) -> Figure:
+    """Map the consensus of several workflows as classes of area.
+
+    Parameters
+    ----------
+    consensus : xarray.DataArray
+        ``(y, x)`` mean percentile rank over the workflows, NaN where missing.
+    deposits : geopandas.GeoDataFrame, optional
+    width : float, default 9
+        Inches across.
+    """
+    with themed():
+        sheet = Sheet.of(consensus, width)
+        colours = class_colours(len(MAP_AREAS) + 1)[::-1]
+        sheet.draw_areas(consensus, MAP_AREAS, colours)
+        sheet.legend_areas("Mean rank, by share of area", MAP_AREAS, colours)
+        _draw_known(sheet, deposits, KNOWN)
+        return sheet.finish()
+
+
+def agreement_map(
+    agreement: xr.DataArray, deposits: gpd.GeoDataFrame | None = None, *, width: float = 9.0
+) -> Figure:
+    """Map the share of workflows in whose top 5 % a cell lies.
+
+    Parameters
+    ----------
+    agreement : xarray.DataArray
+        ``(y, x)`` in [0, 1], NaN where missing.
+    deposits : geopandas.GeoDataFrame, optional
+    width : float, default 9
+        Inches across.
+    """
+    with themed():
+        sheet = Sheet.of(agreement, width)
+        names = agreement_names()
+        colours = agreement_colours(len(names))
+        sheet.draw(
+            agreement_classes(thin(np.asarray(agreement), keep="max")),
+            cmap=ListedColormap(colours),
+            norm=BoundaryNorm(np.arange(len(colours) + 1) - 0.5, len(colours)),
+        )
+        classes = list(zip(reversed(colours), reversed(names), strict=True))
+        sheet.legend_classes("In the top 5 % of", classes)
+        _draw_known(sheet, deposits, KNOWN)
         return sheet.finish()
 
 
@@ -136,9 +269,8 @@ def targets_map(
         sheet = Sheet.of(score, width)
         pale = ["#f1ab71", "#f7d3a8", "#fbe9d3", "#ffffff"]  # so that outlines stand out
         sheet.draw_areas(score, ANOMALY_AREAS, pale)
-        if deposits is not None and len(deposits):
-            sheet.points(deposits, SYMBOLS[UNTESTED])
-            sheet.legend_symbols("Deposits", [(SYMBOLS[UNTESTED], "known deposit")])
+        sheet.legend_areas(SCORE_TITLE, ANOMALY_AREAS, pale)
+        _draw_known(sheet, deposits, SYMBOLS[UNTESTED])
         _draw_targets(sheet, targets, list(letters))
         return sheet.finish()
 
@@ -199,6 +331,12 @@ def _draw_deposits(sheet: Sheet, deposits: gpd.GeoDataFrame | None) -> None:
         "Deposits, when held out",
         [(SYMBOLS[kind], f"{names[kind]} ({(outcome == kind).sum()})") for kind in shown],
     )
+
+
+def _draw_known(sheet: Sheet, deposits: gpd.GeoDataFrame | None, symbol: dict[str, Any]) -> None:
+    if deposits is not None and len(deposits):
+        sheet.points(deposits, symbol)
+        sheet.legend_symbols("Deposits", [(symbol, "known deposit")])
 
 
 def _draw_targets(sheet: Sheet, targets: gpd.GeoDataFrame, letters: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,9 @@ MAP_AREAS = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30, 0.50)
 
 ANOMALY_AREAS = (0.05, 0.15, 0.30)
 """Shares of the area that part the anomaly classes (Zhang, Zuo & Xiong 2021)."""
+
+AGREEMENT_SHARES = (0.25, 0.50, 0.75, 0.90)
+"""Shares of the workflows that part the classes of the agreement map, above none at all."""
 
 DRAWN_CELLS = 1200
 """Rows or columns beyond which a map is thinned before it is drawn."""
@@ -86,6 +90,33 @@ def area_classes(
     return np.where(np.isnan(values), np.nan, classes)
 
 
+def agreement_classes(agreement: npt.ArrayLike) -> FloatArray:
+    """Class of each share of the workflows: 0 none, then one up at each of ``AGREEMENT_SHARES``.
+
+    Examples
+    --------
+    >>> agreement_classes([0.0, 0.1, 0.25, 1.0, np.nan])
+    array([ 0.,  1.,  2.,  5., nan])
+    """
+    # In the raster's own precision, so that QGIS, which reads the raster, draws the same classes.
+    agreement = np.asarray(agreement, dtype=np.float32)
+    bounds = np.array([np.finfo(np.float32).tiny, *AGREEMENT_SHARES], dtype=np.float32)
+    return np.where(np.isnan(agreement), np.nan, np.digitize(agreement, bounds))
+
+
+def agreement_names() -> list[str]:
+    """Legend texts of the agreement classes, from none to nearly all.
+
+    Examples
+    --------
+    >>> agreement_names()
+    ['none', 'below 25 %', '25–50 %', '50–75 %', '75–90 %', '90 % or more']
+    """
+    percent = [f"{100 * share:g}" for share in AGREEMENT_SHARES]
+    between = [f"{low}–{high} %" for low, high in pairwise(percent)]
+    return ["none", f"below {percent[0]} %", *between, f"{percent[-1]} % or more"]
+
+
 def thinning(shape: tuple[int, ...], limit: int = DRAWN_CELLS) -> int:
     """Cells across that one drawn pixel stands for, so that no side exceeds ``limit`` pixels.
 
@@ -132,3 +163,25 @@ def thin(values: npt.ArrayLike, *, keep: Literal["max", "mean"], limit: int = DR
     count = observed.sum(axis=(1, 3))
     total = np.where(observed, blocks, 0.0).sum(axis=(1, 3))
     return np.where(count, total / np.maximum(count, 1), np.nan)
+
+
+def thin_by(values: npt.ArrayLike, leader: npt.ArrayLike, *, limit: int = DRAWN_CELLS) -> Any:
+    """Shrink an array as :func:`thin` does, each block shown by the cell with the highest leader.
+
+    Examples
+    --------
+    >>> thin_by([[7.0, 8.0, 9.0]], [[0.2, 0.9, np.nan]], limit=2)
+    array([[8., 9.]])
+    """
+    values, leader = np.asarray(values), np.asarray(leader)
+    step = thinning(values.shape, limit)
+    rows, columns = (-(-size // step) for size in values.shape)
+    padding = [(0, rows * step - values.shape[0]), (0, columns * step - values.shape[1])]
+
+    def blocks(array: Any, fill: float) -> Any:
+        padded = np.pad(array, padding, constant_values=fill)
+        return padded.reshape(rows, step, columns, step).swapaxes(1, 2).reshape(rows, columns, -1)
+
+    leading = np.where(np.isnan(leader), -np.inf, leader)
+    best = blocks(leading, -np.inf).argmax(axis=-1)[..., None]
+    return np.take_along_axis(blocks(values, np.nan), best, axis=-1)[..., 0]

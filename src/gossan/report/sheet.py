@@ -20,7 +20,7 @@ from matplotlib.patches import Polygon, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gossan.grid import Grid
-from gossan.report.shares import area_classes, area_thresholds, thin, thinning
+from gossan.report.shares import DRAWN_CELLS, area_classes, area_thresholds, thin, thinning
 from gossan.report.theme import INK, MUTED, new_figure
 
 NO_DATA: dict[str, Any] = {
@@ -34,6 +34,9 @@ NO_DATA: dict[str, Any] = {
 # tallest map a page holds.
 _TOP, _MARGIN, _FOOT, _GAP, _TALLEST = 0.12, 0.62, 0.55, 0.2, 7.6
 _WIDE_COLUMN, _NARROW_COLUMN, _NARROW_SHEET = 2.15, 1.6, 6.0
+
+# Of small maps: space between and above them, how many in a row, and the pixels each has.
+_BETWEEN, _PANEL_TITLE, _PANELS_ACROSS, _PANEL_CELLS = 0.12, 0.27, 4, 400
 
 
 @dataclass
@@ -52,6 +55,8 @@ class Sheet:
     """How far down the column is filled, inches from its top."""
     missing: bool = False
     """Whether missing ground shows on the map."""
+    limit: int = DRAWN_CELLS
+    """Rows or columns beyond which what is drawn must have been thinned."""
 
     @classmethod
     def of(cls, array: xr.DataArray, width: float) -> Sheet:
@@ -76,7 +81,7 @@ class Sheet:
     def draw(self, values: npt.NDArray[Any], **how: Any) -> None:
         """Draw a thinned array; where it is missing the hatched ground shows."""
         west, _, _, north = self.grid.bounds
-        step = thinning(self.grid.shape)
+        step = thinning(self.grid.shape, self.limit)
         width, height = (step * side for side in self.grid.cell_size)
         extent = (west, west + values.shape[1] * width, north - values.shape[0] * height, north)
         limits = self.axes.get_xlim(), self.axes.get_ylim()
@@ -94,17 +99,20 @@ class Sheet:
     def draw_areas(
         self, score: xr.DataArray, areas: Sequence[float], colours: Sequence[str]
     ) -> None:
-        """Draw and list the classes of area, the top one first."""
+        """Draw the classes of area, the top one in the first colour."""
         values = np.asarray(score)
         thresholds = area_thresholds(values, areas)
         self.draw(
-            area_classes(thin(values, keep="max"), thresholds, areas),
+            area_classes(thin(values, keep="max", limit=self.limit), thresholds, areas),
             cmap=ListedColormap(colours),
             norm=BoundaryNorm(np.arange(len(colours) + 1) - 0.5, len(colours)),
         )
+
+    def legend_areas(self, title: str, areas: Sequence[float], colours: Sequence[str]) -> None:
+        """List the classes of area, the top one first."""
         between = [f"{100 * low:g}–{100 * high:g} %" for low, high in pairwise([*areas, 1.0])]
         names = [f"top {100 * areas[0]:g} %", *between]
-        self.legend_classes("Score, by share of area", list(zip(colours, names, strict=True)))
+        self.legend_classes(title, list(zip(colours, names, strict=True)))
 
     def points(
         self, places: gpd.GeoDataFrame, symbol: dict[str, Any], *, among: int | None = None
@@ -139,6 +147,32 @@ class Sheet:
         if self.missing:
             self._patch(NO_DATA, "no data")
 
+    def legend_pairs(
+        self,
+        title: str,
+        heads: Sequence[str],
+        rows: Sequence[tuple[Sequence[str], str]],
+        rest: tuple[str, str],
+    ) -> None:
+        """Draw a legend of two dimensions: a named row of colours a class, heads above them."""
+        self._title(title)
+        wide, high = 0.5, 0.25
+        for position, head in enumerate(heads):
+            self._text((position + 0.5) * wide, self.below + 0.12, head, ha="center")
+        self.below += 0.29
+        for colours, name in rows:
+            for position, colour in enumerate(colours):
+                corner = (position * wide, -self.below - high)
+                self.column.add_patch(
+                    Rectangle(corner, wide, high, facecolor=colour, edgecolor="white", linewidth=1)
+                )
+            self._text(len(heads) * wide + 0.07, self.below + high / 2, name)
+            self.below += high
+        self.below += 0.07
+        self._patch({"facecolor": rest[0], "edgecolor": MUTED, "linewidth": 0.4}, rest[1])
+        if self.missing:
+            self._patch(NO_DATA, "no data")
+
     def legend_symbols(self, title: str, symbols: Sequence[tuple[dict[str, Any], str]]) -> None:
         """List point symbols."""
         self._title(title)
@@ -158,10 +192,7 @@ class Sheet:
 
     def finish(self) -> Figure:
         """Add scale bar, north arrow and CRS at the column's foot, and cut the sheet to size."""
-        self.below += 0.22
-        self._scale_bar()
-        self.below += 0.32
-        self._north_arrow()
+        self._foot()
         across, up = self.size
         height = max(_TOP + up + _FOOT, self.below + 0.15)
         width = _MARGIN + across + _GAP + self.column_width
@@ -174,7 +205,13 @@ class Sheet:
         self.column.set(xlim=(0, self.column_width), ylim=(_TOP - height, 0))
         return self.figure
 
-    def _frame(self) -> None:
+    def _foot(self) -> None:
+        self.below += 0.22
+        self._scale_bar()
+        self.below += 0.32
+        self._north_arrow()
+
+    def _frame(self, ticks_across: int = 5, ticks_up: int = 5) -> None:
         west, south, east, north = self.grid.bounds
         axes = self.axes
         axes.set(xlim=(west, east), ylim=(south, north))
@@ -183,8 +220,11 @@ class Sheet:
         for side in axes.spines.values():
             side.set(visible=True, color=INK)
         divisor, unit = _display_unit(self.grid)
-        for axis, name in ((axes.xaxis, "Easting"), (axes.yaxis, "Northing")):
-            axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], prune="both"))
+        for axis, name, ticks in (
+            (axes.xaxis, "Easting", ticks_across),
+            (axes.yaxis, "Northing", ticks_up),
+        ):
+            axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10], prune="both"))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / divisor:,.10g}"))
             if self.grid.crs.is_geographic:
                 name = {"Easting": "Longitude", "Northing": "Latitude"}[name]
@@ -233,6 +273,75 @@ class Sheet:
         self._text(0.36, self.below + 0.14, "grid north", weight="bold")
         self._text(0.36, self.below + 0.32, crs_code(self.grid), color=MUTED)
         self.below += 0.5
+
+
+@dataclass
+class Panels:
+    """Small maps of one area beside one column: draw on each of ``maps``, then :meth:`finish`.
+
+    The first map keeps the column: its legends are those of all.
+    """
+
+    maps: list[Sheet]
+    across: int
+    """Panels in a row."""
+
+    @classmethod
+    def of(cls, array: xr.DataArray, count: int, width: float) -> Panels:
+        """Lay out ``count`` frames on the ground of ``array``, in as many columns as fit best."""
+        grid = Grid.from_dataarray(array)
+        west, south, east, north = grid.bounds
+        shape = (east - west), (north - south) * northward_stretch(grid)
+        room = width - _MARGIN - _GAP - _WIDE_COLUMN
+        scales = [
+            min(
+                (room - (across - 1) * _BETWEEN) / across / shape[0],
+                (_TALLEST / -(-count // across) - _PANEL_TITLE) / shape[1],
+            )
+            for across in range(1, min(count, _PANELS_ACROSS) + 1)
+        ]
+        across = int(np.argmax(scales)) + 1
+        figure = new_figure(width, width)
+        column = figure.add_axes((0, 0, 1, 1))
+        column.set(xlim=(0, _WIDE_COLUMN))
+        column.set_axis_off()
+        size = shape[0] * scales[across - 1], shape[1] * scales[across - 1]
+        maps = []
+        for position in range(count):
+            axes = figure.add_axes((0, 0, 1, 1), label=f"panel {position}")
+            sheet = Sheet(figure, axes, column, grid, scales[across - 1], _WIDE_COLUMN, size)
+            sheet.limit = _PANEL_CELLS
+            sheet._frame(*(max(2, round(side / 0.8)) for side in size))
+            maps.append(sheet)
+        return cls(maps, across)
+
+    def finish(self) -> Figure:
+        """Add the column's foot and put each panel in its place."""
+        first = self.maps[0]
+        first._foot()
+        count, (wide, high) = len(self.maps), first.size
+        rows = -(-count // self.across)
+        height = max(rows * (high + _PANEL_TITLE) + _FOOT, first.below + 0.15)
+        room = self.across * wide + (self.across - 1) * _BETWEEN
+        width = _MARGIN + room + _GAP + first.column_width
+        first.figure.set_size_inches(width, height)
+        for position, sheet in enumerate(self.maps):
+            row, column = divmod(position, self.across)
+            left = _MARGIN + column * (wide + _BETWEEN)
+            top = height - row * (high + _PANEL_TITLE) - _PANEL_TITLE
+            sheet.axes.set_position(
+                (left / width, (top - high) / height, wide / width, high / height)
+            )
+            if column:
+                sheet.axes.tick_params(axis="y", labelleft=False)
+                sheet.axes.set_ylabel("")
+            if position + self.across < count:
+                sheet.axes.tick_params(axis="x", labelbottom=False)
+                sheet.axes.set_xlabel("")
+        share = first.column_width / width
+        first.column.set_position((1 - share, 0, share, 1 - _TOP / height))
+        first.column.set(xlim=(0, first.column_width), ylim=(_TOP - height, 0))
+        return first.figure
 
 
 def crs_code(grid: Grid) -> str:

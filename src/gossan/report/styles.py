@@ -11,14 +11,22 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
 
-from gossan.report.theme import GROUP_COLOURS, INK, MUTED, SPREAD_COLOURS, class_colours
+from gossan.report.shares import AGREEMENT_SHARES, agreement_names
+from gossan.report.theme import (
+    GROUP_COLOURS,
+    INK,
+    MUTED,
+    SPREAD_COLOURS,
+    agreement_colours,
+    class_colours,
+)
 
 _HEAD = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _TARGET_CLASSES = (5, 10, 20, 50)
 
 
 def score_style(thresholds: Mapping[float, float]) -> str:
-    """Style ``prospectivity.tif``: band 1 in classes of equal meaning on every map.
+    """Style a score or a consensus of scores: band 1 in classes of equal meaning on every map.
 
     Parameters
     ----------
@@ -50,26 +58,31 @@ def score_style(thresholds: Mapping[float, float]) -> str:
     scores = [thresholds[area] for area in areas]
     if any(np.diff(scores) < 0):
         raise ValueError(f"The thresholds {dict(thresholds)} do not fall as the area grows.")
-    # QGIS draws a value equal to a bound in the class below it; a cell at the threshold belongs
-    # above it, so each bound is the largest float32 under its threshold.
-    bounds = [float(np.nextafter(np.float32(score), np.float32(-np.inf))) for score in scores]
+    bounds = [_just_below(score) for score in scores]
     labels = _class_labels(areas)
-    items = "".join(
-        f"<item label={quoteattr(label)} value={quoteattr(_number(bound))} "
-        f'color="{colour}" alpha="255"/>\n'
-        for label, bound, colour in zip(
-            labels, [*bounds, np.inf], class_colours(len(labels)), strict=True
-        )
+    return _discrete_style(
+        bounds, labels, class_colours(len(labels)), (min([0.0, *scores]), max([1.0, *scores]))
     )
-    low, high = _number(min([0.0, *scores])), _number(max([1.0, *scores]))
-    return _raster_style(
-        f'<rasterrenderer type="singlebandpseudocolor" band="1" opacity="1" alphaBand="-1" '
-        f'nodataColor="" classificationMin="{low}" classificationMax="{high}">\n'
-        f"{_UNSTRETCHED}<rastershader>\n"
-        '<colorrampshader colorRampType="DISCRETE" classificationMode="1" clip="0" '
-        f'labelPrecision="6" minimumValue="{low}" maximumValue="{high}">\n'
-        f"{items}</colorrampshader>\n</rastershader>\n</rasterrenderer>\n"
-    )
+
+
+def agreement_style() -> str:
+    """Style a raster of the share of workflows in whose top 5 % a cell lies, as the report does.
+
+    Examples
+    --------
+    >>> for line in agreement_style().splitlines():
+    ...     if line.startswith("<item"):
+    ...         print(line[:42])
+    <item label="none" value="0.0" color="#f0f
+    <item label="below 25 %" value="0.24999998
+    <item label="25–50 %" value="0.49999997019
+    <item label="50–75 %" value="0.74999994039
+    <item label="75–90 %" value="0.89999991655
+    <item label="90 % or more" value="inf" col
+    """
+    names = agreement_names()
+    bounds = [0.0, *map(_just_below, AGREEMENT_SHARES)]
+    return _discrete_style(bounds, names, agreement_colours(len(names)), (0.0, 1.0))
 
 
 def labels_style() -> str:
@@ -201,6 +214,37 @@ def _class_labels(areas: Sequence[float]) -> list[str]:
     percent = [f"{100 * area:g}" for area in areas]
     between = [f"top {inner}–{outer} %" for outer, inner in pairwise(percent)]
     return ["rest of the area", *between, f"top {percent[-1]} %"]
+
+
+def _just_below(threshold: float) -> float:
+    """Bound of the class under a threshold: the largest float32 below it.
+
+    QGIS draws a value equal to a bound in the class below; a cell at the threshold belongs above.
+    """
+    return float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
+
+
+def _discrete_style(
+    bounds: Sequence[float],
+    labels: Sequence[str],
+    colours: Sequence[str],
+    span: tuple[float, float],
+) -> str:
+    """Single-band pseudocolour in classes: ``bounds`` part them, ascending, one fewer of them."""
+    items = "".join(
+        f"<item label={quoteattr(label)} value={quoteattr(_number(bound))} "
+        f'color="{colour}" alpha="255"/>\n'
+        for label, bound, colour in zip(labels, [*bounds, np.inf], colours, strict=True)
+    )
+    low, high = map(_number, span)
+    return _raster_style(
+        f'<rasterrenderer type="singlebandpseudocolor" band="1" opacity="1" alphaBand="-1" '
+        f'nodataColor="" classificationMin="{low}" classificationMax="{high}">\n'
+        f"{_UNSTRETCHED}<rastershader>\n"
+        '<colorrampshader colorRampType="DISCRETE" classificationMode="1" clip="0" '
+        f'labelPrecision="6" minimumValue="{low}" maximumValue="{high}">\n'
+        f"{items}</colorrampshader>\n</rastershader>\n</rasterrenderer>\n"
+    )
 
 
 def _number(value: float) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 
 INK = "#2b2622"
@@ -36,6 +36,12 @@ SPREAD_COLOURS = LinearSegmentedColormap.from_list(
         *("#377a9a", "#2e678a", "#2b5478", "#2e4466", "#283351", "#22243b"),
     ],
 )
+AGREED_COLOURS = ("#5f2218", "#b9502a", "#eda066")
+DIFFERING_COLOURS = ("#2b5478", "#6aa3bd", "#c0dbe0")
+"""Best to third class of the score, where the spread is low and where it is high: rust against
+slate, and at each class the rust is the darker, so that neither grey print nor a colour-blind eye
+takes one for the other (a test holds them to it)."""
+
 GROUP_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#7f6000")
 """Outlines of target groups, after Okabe & Ito (2008); letters tell the groups apart as well."""
 
@@ -82,15 +88,20 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def png_bytes(figure: Figure, *, dpi: int = 170) -> bytes:
+    """Render to the content of a PNG file, the same bytes for the same figure."""
+    return _render(figure, "png", dpi=dpi, metadata={"Software": None})
+
+
 def as_png(figure: Figure, *, dpi: int = 170) -> str:
     """Render to a ``data:`` address of a PNG, the same bytes for the same figure."""
-    return _embed(figure, "png", "image/png", dpi=dpi, metadata={"Software": None})
+    return _address("image/png", png_bytes(figure, dpi=dpi))
 
 
 def as_svg(figure: Figure) -> str:
     """Render to a ``data:`` address of an SVG, undated, lettering as outlines."""
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    return _embed(figure, "svg", "image/svg+xml", metadata=metadata)
+    return _address("image/svg+xml", _render(figure, "svg", metadata=metadata))
 
 
 def class_colours(n_classes: int) -> list[str]:
@@ -104,8 +115,37 @@ def class_colours(n_classes: int) -> list[str]:
     return [to_hex(SCORE_COLOURS(value)) for value in np.linspace(0, 1, n_classes)]
 
 
-def _embed(figure: Figure, kind: str, mime: str, **options: Any) -> str:
+def agreement_colours(n_classes: int) -> list[str]:
+    """Hex colours for ``n_classes`` classes of agreement, lowest first, in slate.
+
+    Examples
+    --------
+    >>> agreement_colours(2)
+    ['#f0f5f1', '#22243b']
+    """
+    return [to_hex(SPREAD_COLOURS(value)) for value in np.linspace(0, 1, n_classes)]
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast of two colours after WCAG 2.2: 1 for alike, 21 for black on white.
+
+    Examples
+    --------
+    >>> round(contrast("#000000", "#ffffff"), 6), round(contrast("#767676", "#ffffff"), 2)
+    (21.0, 4.54)
+    """
+    rgb = np.array([to_rgb(one), to_rgb(other)])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    dark, light = sorted(linear @ (0.2126, 0.7152, 0.0722))
+    return float((light + 0.05) / (dark + 0.05))
+
+
+def _render(figure: Figure, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     with themed():
         figure.savefig(buffer, format=kind, **options)
-    return f"data:{mime};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return buffer.getvalue()
+
+
+def _address(mime: str, content: bytes) -> str:
+    return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"

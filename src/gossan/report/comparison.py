@@ -1,0 +1,376 @@
+"""The comparison of workflows as one self-contained HTML page: which is best, and is it truly?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.colors import to_hex
+
+from gossan.report import figures, maps, tables
+from gossan.report.page import Picture, picture, render_page
+from gossan.report.tables import Column, Table
+from gossan.report.theme import INK, SCORE_COLOURS, as_png, as_svg, contrast
+from gossan.report.words import percent
+
+_DRAWN_WORKFLOWS = 20
+_AREAS = ("0.01", "0.02", "0.05", "0.10")
+_BOUNDED = ("difference_auc", "difference_capture_0.05", *(f"capture_{area}" for area in _AREAS))
+_NEEDED = (
+    *("workflow", "method", "negatives", "draws", "role"),
+    *("auc_background", "auc_low", "auc_high", "normalised_density", "selectivity", "seconds"),
+    *(f"{name}{end}" for name in _BOUNDED for end in ("", "_low", "_high")),
+)
+_TABLE_COLUMNS = {
+    "place": Column("", "whole"),
+    "workflow": Column("workflow", "name"),
+    "role": Column("role"),
+    "draws": Column("draws", "whole"),
+    "auc": Column("AUC", "number"),
+    "difference_auc": Column("AUC less the reference's", "number"),
+    **{f"capture_{area}": Column(f"top {100 * float(area):g} %", "number") for area in _AREAS},
+    "difference_capture_0.05": Column("top 5 % less the reference's", "number"),
+    "normalised_density": Column("normalised density", "number"),
+    "selectivity": Column("selectivity", "share"),
+    "seconds": Column("seconds", "number"),
+}
+_HEATED: dict[str, tuple[str, str, Any]] = {
+    "auc_background": (
+        "AUC against the whole background",
+        "difference_auc",
+        lambda value: f"{value:.2f}",
+    ),
+    "capture_0.05": (
+        "Held-out deposits in the top 5 % of the area",
+        "difference_capture_0.05",
+        percent,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ComparisonInputs:
+    """Everything a comparison of workflows shows.
+
+    Parameters
+    ----------
+    study_name : str
+    table : pandas.DataFrame
+        One row a workflow, the best first. ``workflow`` (its name), ``method``, ``negatives``,
+        ``draws``; ``role``: "workflow", "control" or "consensus"; ``auc_background``,
+        ``auc_low``, ``auc_high``; ``capture_0.01``, ``capture_0.02``, ``capture_0.05`` and
+        ``capture_0.10``, each also with ``_low`` and ``_high``; ``normalised_density``;
+        ``selectivity``, the share of the area that the map itself does not call prospective;
+        ``difference_auc`` and ``difference_capture_0.05``, paired with the reference, with
+        ``_low`` and ``_high``, NaN for the reference itself; ``seconds``. Intervals are 95 %
+        deposit-cluster bootstrap intervals.
+    reference : str
+        The workflow that the differences are taken against.
+    deposits : geopandas.GeoDataFrame
+        Known deposits in the maps' CRS.
+    facts : mapping of str to str
+        Deposits, cells, folds, seed and the like, in the reader's words.
+    consensus : xarray.DataArray, optional
+        ``(y, x)`` mean percentile rank over the workflows, in [0, 1], with a CRS.
+    agreement : xarray.DataArray, optional
+        ``(y, x)`` share of the workflows in whose top 5 % a cell lies, with a CRS.
+    failed : sequence of (str, str)
+        Workflows that could not be run, and why: shown, never dropped.
+    """
+
+    study_name: str
+    table: pd.DataFrame
+    reference: str
+    deposits: gpd.GeoDataFrame
+    facts: Mapping[str, str] = field(default_factory=dict)
+    consensus: xr.DataArray | None = None
+    agreement: xr.DataArray | None = None
+    failed: Sequence[tuple[str, str]] = ()
+
+
+class HeatCell(NamedTuple):
+    """One figure of a heat map: its text, its colours, and how it stands to the reference."""
+
+    text: str
+    ground: str
+    ink: str
+    mark: str
+    """▲ or ▼ where the paired difference is clear of zero, ● the reference, else nothing."""
+
+
+class HeatMap(NamedTuple):
+    """Methods down, negatives across."""
+
+    title: str
+    heads: list[str]
+    rows: list[tuple[str, list[HeatCell | None]]]
+
+
+def render_comparison(inputs: ComparisonInputs) -> str:
+    """Render a comparison of workflows as one HTML document, which asks nothing of the network.
+
+    Parameters
+    ----------
+    inputs : ComparisonInputs
+
+    Returns
+    -------
+    str
+        A complete HTML 5 document, UTF-8; the same inputs give the same bytes.
+
+    Raises
+    ------
+    ValueError
+        If the table lacks a column, holds no workflow, or has no row of the reference.
+    """
+    _check(inputs)
+    sections = [
+        ("heat", "Methods and negatives", _heat_maps(inputs)),
+        ("order", "How sure is the order?", _workflow_chart(inputs)),
+        ("maps", "Where the workflows agree", _consensus_section(inputs)),
+        ("table", "Every workflow", comparison_table(inputs.table, inputs.reference)),
+        ("failed", "What could not be run", list(inputs.failed)),
+    ]
+    return render_page(
+        "comparison.html.j2",
+        inputs=inputs,
+        verdict=comparison_words(inputs.table, inputs.reference),
+        sections=[(key, title, content) for key, title, content in sections if content],
+    )
+
+
+def comparison_words(table: pd.DataFrame, reference: str) -> list[str]:
+    """Say in sentences how many workflows cannot be told from the best, and from the reference.
+
+    Two workflows cannot be told apart where the 95 % interval of their paired difference holds
+    zero. The differences are paired with the reference; unless that is the best row too, another
+    workflow is told from the best by its own interval, which ignores the pairing and is wider.
+
+    Examples
+    --------
+    >>> nan = float("nan")
+    >>> table = pd.DataFrame({
+    ...     "workflow": ["a", "b", "c"], "role": "workflow", "auc_background": [0.9, 0.88, 0.6],
+    ...     "auc_low": [0.8, 0.8, 0.5], "auc_high": [0.95, 0.93, 0.7],
+    ...     "difference_auc": [nan, -0.02, -0.3],
+    ...     "difference_auc_low": [nan, -0.1, -0.4], "difference_auc_high": [nan, 0.05, -0.2]})
+    >>> print(comparison_words(table, "a")[0])
+    Of 3 workflows, a leads, with an AUC of 0.90; it is also the reference.
+    >>> print(comparison_words(table, "a")[1])
+    Of the other 2, 1 cannot be told from it: the 95 % interval of the paired difference in AUC
+    holds 0. None is better and 1 is worse.
+    """
+    workflows = table[table["role"] == "workflow"]
+    best, rivals = workflows.iloc[0], workflows.iloc[1:]
+    lead = f"{best['workflow']} leads, with an AUC of {best['auc_background']:.2f}"
+    if not len(rivals):
+        sentences = [f"A single workflow was run: {lead}."]
+    elif best["workflow"] == reference:
+        sentences = [
+            f"Of {len(workflows)} workflows, {lead}; it is also the reference.",
+            f"Of the other {len(rivals)}, {_told(rivals)}",
+        ]
+    else:
+        others = workflows[workflows["workflow"] != reference]
+        near = int((rivals["auc_high"] >= best["auc_background"]).sum())
+        sentences = [
+            f"Of {len(workflows)} workflows, {lead}.",
+            f"Of the other {len(rivals)}, {_number_word(near)} cannot be told from it: their own "
+            "95 % intervals reach its AUC. That ignores that all were tried on the same deposits, "
+            "and so counts generously.",
+            f"Of the {len(others)} besides the reference, {reference}, {_told(others)}",
+        ]
+    controls = table[table["role"] == "control"]
+    if len(controls):
+        control = controls.sort_values("auc_background", ascending=False, kind="stable").iloc[0]
+        sentences.append(
+            f"The best control, {control['workflow']}, reaches an AUC of "
+            f"{control['auc_background']:.2f}: only what a workflow has over that is worth its "
+            "trouble."
+        )
+    return sentences
+
+
+def comparison_table(table: pd.DataFrame, reference: str) -> Table:
+    """Lay out every row of the comparison, each figure with its interval."""
+    frame = table.reset_index(drop=True).assign(place=np.arange(1, len(table) + 1))
+    frame["role"] = frame["role"].where(frame["workflow"] != reference, "reference")
+    frame["auc"] = _bounded(table, "auc_background", "auc", scale=1, form="{:.2f}")
+    for name in (f"capture_{area}" for area in _AREAS):
+        frame[name] = _bounded(table, name, name, scale=100, form="{:.0f}")
+    for name, scale, form in (
+        ("difference_auc", 1, "{:+.2f}"),
+        ("difference_capture_0.05", 100, "{:+.0f}"),
+    ):
+        frame[name] = _bounded(table, name, name, scale=scale, form=form)
+    return tables.frame_table(frame, _TABLE_COLUMNS)
+
+
+def heat_map(table: pd.DataFrame, reference: str, column: str) -> HeatMap:
+    """Arrange a figure of the workflows by method and negatives, each in the order of the table.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    reference : str
+    column : {"auc_background", "capture_0.05"}
+    """
+    title, difference, write = _HEATED[column]
+    workflows = table[table["role"] == "workflow"].reset_index(drop=True)
+    heads = _heads(workflows)
+    marks = _marks(workflows, reference, difference)
+    known = workflows[column].to_numpy(dtype=float)
+    known = known[np.isfinite(known)]
+    span = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    cells: dict[tuple[str, str], HeatCell] = {}
+    for row, head, mark in zip(workflows.to_dict("records"), heads, marks, strict=True):
+        cells.setdefault((row["method"], head), _heat_cell(row[column], write, span, mark))
+    across, down = (list(dict.fromkeys(names)) for names in (heads, workflows["method"]))
+    rows = [(method, [cells.get((method, head)) for head in across]) for method in down]
+    return HeatMap(title, across, rows)
+
+
+def _check(inputs: ComparisonInputs) -> None:
+    missing = [name for name in _NEEDED if name not in inputs.table.columns]
+    if missing:
+        raise ValueError(f"The table of workflows lacks the columns {', '.join(missing)}.")
+    workflows = inputs.table.loc[inputs.table["role"] == "workflow", "workflow"]
+    if inputs.reference not in set(workflows):
+        raise ValueError(
+            f"The reference {inputs.reference!r} is no workflow of the table, which holds "
+            f"{', '.join(map(str, workflows)) or 'none'}."
+        )
+
+
+def _standing(rows: pd.DataFrame, difference: str = "difference_auc") -> list[int]:
+    """1 where the paired difference lies above zero, −1 below, 0 where it holds zero or is not."""
+    return [
+        int(low > 0) - int(high < 0)  # a comparison with NaN is false
+        for low, high in _bounds(rows, difference)
+    ]
+
+
+def _marks(rows: pd.DataFrame, reference: str, difference: str) -> list[str]:
+    signs = {1: "▲", -1: "▼", 0: ""}
+    return [
+        "●" if name == reference else signs[standing]
+        for name, standing in zip(rows["workflow"], _standing(rows, difference), strict=True)
+    ]
+
+
+def _told(rows: pd.DataFrame) -> str:
+    """Say how many of some workflows can be told from the reference."""
+    standing = _standing(rows)
+    better, worse = standing.count(1), standing.count(-1)
+    same = len(standing) - better - worse
+    return (
+        f"{_number_word(same)} cannot be told from it: the 95 % interval of the paired difference "
+        f"in AUC holds 0. {_are(better).capitalize()} better and {_are(worse)} worse."
+    )
+
+
+def _number_word(count: int) -> str:
+    return "none" if count == 0 else str(count)
+
+
+def _are(count: int) -> str:
+    return f"{_number_word(count)} {'is' if count < 2 else 'are'}"
+
+
+def _bounds(table: pd.DataFrame, name: str) -> list[tuple[float, float]]:
+    lows, highs = (table[f"{name}_{end}"].astype(float) for end in ("low", "high"))
+    return list(zip(lows, highs, strict=True))
+
+
+def _bounded(table: pd.DataFrame, name: str, bounds: str, *, scale: float, form: str) -> list[str]:
+    """Figures with their intervals, such as ``0.91 (0.83–0.97)``, shares in per cent."""
+    unit = " %" if scale == 100 else ""
+    between = " … " if "+" in form else "–"
+    texts = []
+    for value, (low, high) in zip(table[name].astype(float), _bounds(table, bounds), strict=True):
+        text = "–" if math.isnan(value) else form.format(scale * value) + unit
+        if not math.isnan(low + high):
+            text += f" ({between.join(form.format(scale * end) for end in (low, high))})"
+        texts.append(text.replace("-", "−"))
+    return texts
+
+
+def _heads(workflows: pd.DataFrame) -> list[str]:
+    """Column of each workflow: its negatives, with the draws where those alone tell two apart."""
+    if not workflows.duplicated(["method", "negatives"]).any():
+        return [str(negatives) for negatives in workflows["negatives"]]
+    return [
+        f"{negatives}, {draws} draw{'' if draws == 1 else 's'}"
+        for negatives, draws in zip(workflows["negatives"], workflows["draws"], strict=True)
+    ]
+
+
+def _heat_cell(value: float, write: Any, span: tuple[float, float], mark: str) -> HeatCell:
+    if math.isnan(value):
+        return HeatCell("–", "#ffffff", INK, mark)
+    low, high = span
+    ground = to_hex(SCORE_COLOURS(0.05 + 0.7 * (value - low) / ((high - low) or 1.0)))
+    inks = sorted((INK, "#ffffff"), key=lambda ink: contrast(ink, ground))
+    return HeatCell(write(value), ground, inks[-1], mark)
+
+
+def _heat_maps(inputs: ComparisonInputs) -> list[HeatMap]:
+    return [heat_map(inputs.table, inputs.reference, column) for column in _HEATED]
+
+
+def _workflow_chart(inputs: ComparisonInputs) -> dict[str, Any]:
+    table = inputs.table
+    is_workflow = table["role"] == "workflow"
+    shown = table[
+        ~is_workflow
+        | (is_workflow.cumsum() <= _DRAWN_WORKFLOWS)
+        | (table["workflow"] == inputs.reference)
+    ]
+    left_out = len(table) - len(shown)
+    rest = f" {left_out} further workflows are in the table below." if left_out else ""
+    return {
+        "chart": picture(
+            as_svg,
+            figures.workflow_plot(shown, reference=inputs.reference),
+            "AUC and capture of the best workflows, the controls and the consensus",
+            "Figures on held-out deposits with 95 % deposit-cluster bootstrap intervals. All rows "
+            "share the same deposits, so overlapping intervals do not show that two rows are "
+            f"alike: the paired differences in the table do.{rest}",
+        )
+    }
+
+
+def _consensus_section(inputs: ComparisonInputs) -> list[Picture]:
+    pictures = []
+    if inputs.consensus is not None and _has_ground(inputs.consensus):
+        pictures.append(
+            picture(
+                as_png,
+                maps.consensus_map(inputs.consensus, inputs.deposits),
+                "Consensus map with known deposits",
+                "Consensus: the mean, over the workflows, of each cell's percentile rank. The "
+                "workflows saw all deposits here, so known deposits rank high by construction.",
+            )
+        )
+    if inputs.agreement is not None and _has_ground(inputs.agreement):
+        pictures.append(
+            picture(
+                as_png,
+                maps.agreement_map(inputs.agreement, inputs.deposits),
+                "Map of the agreement between workflows",
+                "Agreement: the share of workflows in whose top 5 % a cell lies. Ground that "
+                "nearly all choose does not hang on the choice of a method; what all of them get "
+                "wrong together they agree on too.",
+            )
+        )
+    return pictures
+
+
+def _has_ground(array: xr.DataArray) -> bool:
+    return bool(np.isfinite(np.asarray(array)).any())
