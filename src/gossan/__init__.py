@@ -33,9 +33,13 @@ _HOME = {
     "SAMPLERS": "methods",
     "make_sampler": "methods",
     "predict_map": "predict",
+    "Workflow": "validate",
+    "compare_workflows": "validate",
     "cross_validate": "validate",
     "find_targets": "targets",
     "read_deposits": "pipeline",
+    "annotate_study": "pipeline",
+    "compare_study": "pipeline",
     "run_study": "pipeline",
 }
 _ROOMS = (

@@ -137,6 +137,73 @@ def run(study: StudyFile, output: Output = None, scheduler: Scheduler = None) ->
 
 
 @app.command()
+def annotate(study: StudyFile, output: Output = None) -> None:
+    """Annotate unlabelled cells round by round; honour what a geologist decided in the file."""
+    import pandas as pd
+
+    from gossan import io
+    from gossan.pipeline import annotate_study
+    from gossan.study import read_study
+
+    with _resumable(), _progress() as progress:
+        path = annotate_study(read_study(study), output=output, progress=progress)
+    summary = io.read_json(path / "annotation.json")
+    _print_table(pd.DataFrame(summary["rounds"]))
+    chosen = summary["chosen"]
+    out.print(
+        f"\nRound {chosen} is kept."
+        + ("" if chosen else " No annotation held up on deposits left out: negatives stay random.")
+    )
+    out.print(
+        f"Annotation: [bold]{path / 'annotation.gpkg'}[/]\n"
+        "Set 'decision' there to accept (barren), reject (no negative) or deposit, save, and run "
+        "again: annotate, run and compare honour it."
+    )
+    for name in ("annotation-rounds.png", "annotation-convergence.png", "annotation.parquet"):
+        out.print(f"            {path / name}")
+
+
+@app.command()
+def compare(
+    study: StudyFile,
+    methods: Annotated[
+        str | None, typer.Option(help="Methods, comma-separated; default: all.")
+    ] = None,
+    negatives: Annotated[
+        str | None, typer.Option(help="Samplers of negatives, comma-separated; default: all.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="'method × negatives' that differences are taken against.")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Draws of negatives a workflow averages.", min=1)] = 10,
+    controls: Annotated[
+        bool, typer.Option(help="Add the four controls of recursive annotation.")
+    ] = True,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes; default: one a processor.", min=1)
+    ] = None,
+    output: Output = None,
+) -> None:
+    """Compare methods and negatives on the same folds: one honest table, consensus, agreement."""
+    from gossan.pipeline import compare_study, comparison_table
+    from gossan.study import read_study
+
+    with _resumable(), _progress() as progress:
+        path = compare_study(
+            read_study(study),
+            methods=_names(methods),
+            negatives=_names(negatives),
+            reference=reference and reference.replace(" x ", " × "),
+            controls=controls,
+            draws=draws,
+            output=output,
+            n_jobs=jobs,
+            progress=progress,
+        )
+    _print_comparison(path, comparison_table(path))
+
+
+@app.command()
 def fetch(
     survey: Annotated[str, typer.Argument(help="jabal-al-hasir, nanling or cloncurry.")],
     folder: Annotated[Path | None, typer.Option(help="Copy the files here.")] = None,
@@ -147,6 +214,48 @@ def fetch(
     path = fetch_survey(survey, folder=folder)
     out.print(escape(describe_survey(survey)))
     out.print(f"The files are in [bold]{path}[/].")
+
+
+def _names(text: str | None) -> list[str] | None:
+    """Names of a comma-separated option."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _print_comparison(path: Path, table: pd.DataFrame) -> None:
+    import pandas as pd
+
+    from gossan import io
+
+    record = io.read_json(path / "comparison.json")
+
+    def with_interval(name: str) -> pd.Series:
+        low, high = (f"{name.replace('_background', '')}_{end}" for end in ("low", "high"))
+        return pd.Series(
+            [
+                "–" if pd.isna(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
+                for value, low, high in table[[name, low, high]].itertuples(index=False)
+            ]
+        )
+
+    shown = pd.DataFrame(
+        {
+            "workflow": table["workflow"],
+            "AUC": with_interval("auc_background"),
+            "in 5 %": with_interval("capture_0.05"),
+            "AUC − reference": with_interval("difference_auc"),
+            "selectivity": table["selectivity"],
+        }
+    )
+    out.print(
+        f"{record['n_deposits']} held-out deposits, {record['folds']} folds, {record['n_cells']} "
+        f"cells; reference: {record['reference']}. In brackets: 95 % intervals."
+    )
+    _print_table(shown)
+    for failure in record["failed"]:
+        err.print(f"[yellow]Not run:[/] {escape(failure['workflow'])}: {escape(failure['reason'])}")
+    out.print(f"\nComparison: [bold]{path / 'comparison.html'}[/]")
+    for name in ("comparison.csv", "consensus.tif", "agreement.tif"):
+        out.print(f"            {path / name}")
 
 
 def _print_findings(path: Path) -> None:

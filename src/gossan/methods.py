@@ -63,6 +63,9 @@ class Method:
         Settings of the sampler.
     parameters : Mapping
         Settings of the estimator where the catalogue's default differs from the class's.
+    max_negatives : int or None
+        Cells of ``all-unlabelled`` that a comparison gives it, where its time grows faster than
+        the cells it learns from; ``None`` for as many as the sampler takes.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Method:
     draws: int = 1
     negatives_parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    max_negatives: int | None = None
 
     @property
     def missing_values(self) -> str:
@@ -116,6 +120,7 @@ _ENTRIES = [
         "is slow on large maps.",
         negatives="random",
         draws=10,
+        max_negatives=5_000,
     ),
     Method(
         "svm",
@@ -127,6 +132,7 @@ _ENTRIES = [
         "the cells, so it learns from draws of negatives.",
         negatives="random",
         draws=10,
+        max_negatives=5_000,
     ),
     Method(
         "decision-tree",

@@ -127,6 +127,9 @@ class RecursiveAnnotator(BaseEstimator):
         Stop when a smaller share of the annotated set changes.
     guard : bool, default True
         Fall back to the best earlier round where the inner held-out figures drop.
+    control : {"none", "same-count", "shuffled"}, default "none"
+        To learn what the rounds are worth: ``"same-count"`` keeps as many cells as they do, but
+        at random; ``"shuffled"`` runs them on scores dealt to the wrong cells.
     n_streams : int, default 5
         Clusters of deposits, fewer where there are fewer deposits.
     max_cells : int or None, default None
@@ -165,6 +168,7 @@ class RecursiveAnnotator(BaseEstimator):
         max_rounds: int = 10,
         tolerance: float = 0.01,
         guard: bool = True,
+        control: Literal["none", "same-count", "shuffled"] = "none",
         n_streams: int = 5,
         max_cells: int | None = None,
         random_state: int = 0,
@@ -180,6 +184,7 @@ class RecursiveAnnotator(BaseEstimator):
         self.max_rounds = max_rounds
         self.tolerance = tolerance
         self.guard = guard
+        self.control = control
         self.n_streams = n_streams
         self.max_cells = max_cells
         self.random_state = random_state
@@ -243,6 +248,7 @@ class RecursiveAnnotator(BaseEstimator):
         for name, allowed in (
             ("select", ("purge", "lowest", "weight")),
             ("mode", ("reselect", "accumulate")),
+            ("control", ("none", "same-count", "shuffled")),
         ):
             if getattr(self, name) not in allowed:
                 raise StudyError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)}.")
@@ -299,6 +305,11 @@ class _Rounds:
         members, draws = self._fit(number)
         by_stream, combined, of_positives = self._score(members, draws)
         self.scores.append(combined)
+        if self.settings.control == "shuffled":
+            order = np.random.default_rng([self.settings.random_state, number]).permutation(
+                len(self.cells)
+            )
+            by_stream, combined = by_stream[:, order], combined[order]
         self.figures.append(self._figures(number, of_positives))
         if number == self.settings.max_rounds:
             self.finished = True
@@ -334,7 +345,7 @@ class _Rounds:
         extra = len(shown) - len(self.cells)
         scores = np.stack([np.append(s, np.full(extra, np.nan, np.float32)) for s in self.scores])
         decisions = np.stack([self._decisions(shown, t) for t in range(len(rounds))])
-        kept = np.append(self.history[chosen], np.zeros(extra, np.float32))
+        kept = np.append(self._kept(chosen), np.zeros(extra, np.float32))
         strata = None if self.strata is None else np.append(self.strata, np.zeros(extra, int))
         return Annotation(
             cells=shown[order],
@@ -346,6 +357,15 @@ class _Rounds:
             strata=None if strata is None else strata[order],
             stratum_shares=self.shares,
         )
+
+    def _kept(self, chosen: int) -> npt.NDArray[np.float32]:
+        """Weights of the chosen round; as a control, dealt at random to the drawable cells."""
+        kept = self.history[chosen]
+        if self.settings.control == "same-count":
+            kept = kept.copy()
+            free = np.flatnonzero(self.free)
+            kept[free] = self.ground.generator.permutation(kept[free])
+        return kept
 
     def _decisions(self, shown: IntArray, number: int) -> npt.NDArray[np.int8]:
         """Codes of the cells while a round's members drew from them."""

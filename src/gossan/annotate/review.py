@@ -113,7 +113,9 @@ def annotation_log(
             "row": rows[cells].astype(np.int32),
             "column": columns[cells].astype(np.int32),
             "score": annotation.scores[number],
-            "decision": pd.Categorical.from_codes(code, categories=list(DECISIONS)),
+            "decision": pd.Categorical.from_codes(
+                code.astype(np.int64), categories=pd.Index(list(DECISIONS))
+            ),
             "by": pd.Categorical(by),
         }
     )

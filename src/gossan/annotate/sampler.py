@@ -19,7 +19,7 @@ class RecursiveNegatives(NegativeSampler):
 
     Parameters
     ----------
-    select, mode, n_draws, purge, quantile, max_rounds, guard, estimator
+    select, mode, n_draws, purge, quantile, max_rounds, guard, control, estimator
         As in :class:`RecursiveAnnotator`.
     ratio : float, default 5.0
         Negatives per positive cell, in the rounds and in what is drawn.
@@ -50,6 +50,7 @@ class RecursiveNegatives(NegativeSampler):
         quantile: float = 0.3,
         max_rounds: int = 10,
         guard: bool = True,
+        control: Literal["none", "same-count", "shuffled"] = "none",
         max_cells: int | None = 50_000,
         estimator: Any = None,
     ) -> None:
@@ -61,6 +62,7 @@ class RecursiveNegatives(NegativeSampler):
         self.quantile = quantile
         self.max_rounds = max_rounds
         self.guard = guard
+        self.control = control
         self.max_cells = max_cells
         self.estimator = estimator
 

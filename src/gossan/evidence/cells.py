@@ -81,7 +81,9 @@ class CellFeatures:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def stored_order(self, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    def stored_order(
+        self, indices: npt.NDArray[np.integer[Any]]
+    ) -> Iterator[npt.NDArray[np.int64]]:
         """Positions in ``indices`` of the cells that lie together in the store, part by part.
 
         Reading in this order touches every stored block once. A stack in memory is one part.
@@ -143,7 +145,7 @@ class FeatureSubset:
     ((2, 2), array([[10., 11.]]))
     """
 
-    def __init__(self, features: Any, indices: npt.NDArray[np.int64]) -> None:
+    def __init__(self, features: Any, indices: npt.NDArray[np.integer[Any]]) -> None:
         self._features, self._indices = features, indices
         self.shape = (len(indices), *features.shape[1:])
         self.ndim = len(self.shape)
@@ -161,7 +163,9 @@ class FeatureSubset:
         """The same cells without what lies around them."""
         return FeatureSubset(centre_features(self._features), self._indices)
 
-    def stored_order(self, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    def stored_order(
+        self, indices: npt.NDArray[np.integer[Any]]
+    ) -> Iterator[npt.NDArray[np.int64]]:
         """As :meth:`CellFeatures.stored_order`."""
         return _stored_order(self._features, self._indices[indices])
 
@@ -182,7 +186,7 @@ def centre_features(features: Any) -> Any:
 
 
 def feature_blocks(
-    features: Any, indices: npt.NDArray[np.int64]
+    features: Any, indices: npt.NDArray[np.integer[Any]]
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.floating[Any]]]]:
     """The features of many cells, part by part: bounded memory, each stored block read once.
 
@@ -214,7 +218,9 @@ def feature_blocks(
             yield positions, features[indices[positions]]
 
 
-def _stored_order(features: Any, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+def _stored_order(
+    features: Any, indices: npt.NDArray[np.integer[Any]]
+) -> Iterator[npt.NDArray[np.int64]]:
     if hasattr(features, "stored_order"):
         yield from features.stored_order(indices)
     else:

@@ -21,7 +21,7 @@ from gossan.io.files import reading
 from gossan.io.rasters import is_raster, read_cells_with
 from gossan.io.text import read_text_table
 from gossan.mistakes import suggest
-from gossan.study import Deposits, Where
+from gossan.study import Occurrences, Where
 
 TEXT_SUFFIXES = {".csv", ".tsv", ".txt", ".dat"}
 PARQUET_SUFFIXES = {".parquet", ".pq", ".geoparquet"}
@@ -149,13 +149,14 @@ def read_numbered_points(
 
 
 def read_deposits(
-    settings: Deposits, path: str | os.PathLike[str], crs: object
+    settings: Occurrences, path: str | os.PathLike[str], crs: object
 ) -> gpd.GeoDataFrame:
     """Read the known deposits.
 
     Parameters
     ----------
-    settings : Deposits
+    settings : Occurrences
+        Or :class:`gossan.study.Deposits`.
         The ``[deposits]`` table of the study.
     path : path-like
         A table, a vector file, or a raster whose cells of ``settings.value`` are deposits.

@@ -1,5 +1,7 @@
 """A study end to end, and the verbs beside it."""
 
+from gossan.pipeline.annotate import annotate_study
+from gossan.pipeline.compare import compare_study, comparison_table, study_workflows
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.keys import input_digests, stage_keys
 from gossan.pipeline.run import report_inputs, run_study
@@ -14,7 +16,10 @@ from gossan.pipeline.settings import (
 __all__ = [
     "Progress",
     "RunFolder",
+    "annotate_study",
     "check_settings",
+    "compare_study",
+    "comparison_table",
     "input_digests",
     "read_deposits",
     "report_inputs",
@@ -24,4 +29,5 @@ __all__ = [
     "study_model",
     "study_sampler",
     "study_splitter",
+    "study_workflows",
 ]

@@ -21,16 +21,21 @@ def read_deposits(study: Study) -> gpd.GeoDataFrame:
     return io.read_deposits(study.deposits, path, study_grid(study).crs)
 
 
-def study_model(study: Study) -> tuple[Any, Any, int]:
+def study_model(study: Study) -> tuple[Any, NegativeSampler, int]:
     """The unfitted estimator, the sampler and the number of draws that a study asks for."""
-    parameters = dict(study.method.parameters)
-    if study.method.name == "weights-of-evidence":  # a deposit is its footprint's cells
-        parameters.setdefault("cells_per_deposit", float(study.deposits.footprint**2))
-    model = make_model(
-        study.method.name, random_state=study.seed, screen=study.method.screen, **parameters
-    )
+    name = study.method.name
+    parameters = method_parameters(study, name)
+    model = make_model(name, random_state=study.seed, screen=study.method.screen, **parameters)
     sampler, draws = study_sampler(study)
     return model, sampler, draws
+
+
+def method_parameters(study: Study, method: str) -> dict[str, Any]:
+    """The study's settings of a method, and what follows from its deposits."""
+    parameters = dict(study.method.parameters) if method == study.method.name else {}
+    if method == "weights-of-evidence":  # a deposit is its footprint's cells
+        parameters.setdefault("cells_per_deposit", float(study.deposits.footprint**2))
+    return parameters
 
 
 def study_sampler(study: Study) -> tuple[NegativeSampler, int]:

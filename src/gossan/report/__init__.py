@@ -7,6 +7,7 @@ from gossan.report.inputs import ReportInputs
 from gossan.report.shares import area_thresholds
 from gossan.report.styles import (
     agreement_style,
+    annotation_style,
     labels_style,
     layer_styles,
     peaks_style,
@@ -21,6 +22,7 @@ __all__ = [
     "ReportInputs",
     "Verdict",
     "agreement_style",
+    "annotation_style",
     "area_thresholds",
     "convergence_plot",
     "headline",

@@ -23,6 +23,16 @@ from gossan.report.theme import (
 
 _HEAD = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _TARGET_CLASSES = (5, 10, 20, 50)
+# Decision in an annotation → legend, marker, size in mm, colour.
+_ANNOTATION = {
+    "unlabelled": ("unlabelled", "square", "0.5", "#d9d4cc"),
+    "negative": ("negative: may be drawn as barren", "square", "0.5", "#b9c4c9"),
+    "doubtful": ("doubtful: set aside by the model", "square", "1.2", GROUP_COLOURS[1]),
+    "accept": ("accepted as barren by a geologist", "circle", "2.2", GROUP_COLOURS[0]),
+    "reject": ("rejected as negative by a geologist", "diamond", "2.4", GROUP_COLOURS[3]),
+    "deposit": ("deposit, says a geologist", "star", "3.4", GROUP_COLOURS[2]),
+    "known deposit": ("known deposit", "triangle", "2.0", INK),
+}
 
 
 def score_style(thresholds: Mapping[float, float]) -> str:
@@ -158,6 +168,39 @@ def peaks_style() -> str:
         f'{_HEAD}<qgis version="3.22" styleCategories="Symbology" labelsEnabled="0">\n'
         '<renderer-v2 type="singleSymbol" symbollevels="0" enableorderby="0" forceraster="0">\n'
         f"<symbols>\n{_symbol('marker', 0, 'SimpleMarker', {**_OUTLINE, **cross})}</symbols>\n"
+        "<rotation/>\n<sizescale/>\n</renderer-v2>\n</qgis>\n"
+    )
+
+
+def annotation_style() -> str:
+    """Style an annotation's cells by decision, the model's pale and a geologist's strong.
+
+    Examples
+    --------
+    >>> annotation_style().count("<category ")
+    7
+    """
+    words = list(_ANNOTATION)
+    categories = "".join(
+        f'<category symbol="{i}" value={quoteattr(word)} label={quoteattr(label)} render="true"/>\n'
+        for i, (word, (label, _, _, _)) in enumerate(_ANNOTATION.items())
+    )
+    symbols = ""
+    for i, word in enumerate(words):
+        _, shape, size, colour = _ANNOTATION[word]
+        options = {
+            "name": shape,
+            "size": size,
+            "size_unit": "MM",
+            "color": _rgba(colour, 255),
+            "outline_style": "no",
+        }
+        symbols += _symbol("marker", i, "SimpleMarker", options)
+    return (
+        f'{_HEAD}<qgis version="3.22" styleCategories="Symbology" labelsEnabled="0">\n'
+        '<renderer-v2 type="categorizedSymbol" attr="decision" symbollevels="0" '
+        'enableorderby="0" forceraster="0">\n'
+        f"<categories>\n{categories}</categories>\n<symbols>\n{symbols}</symbols>\n"
         "<rotation/>\n<sizescale/>\n</renderer-v2>\n</qgis>\n"
     )
 

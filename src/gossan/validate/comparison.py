@@ -17,9 +17,10 @@ from threadpoolctl import threadpool_limits
 
 from gossan.draws import DrawEnsemble, draw_seeds
 from gossan.evaluate import AREAS, held_out_summary, paired_difference, rank_bounds
-from gossan.evidence import FeatureSubset
+from gossan.evidence import CellFeatures, FeatureSubset, centre_features
 from gossan.exceptions import GossanError, LabelError
 from gossan.grid import Grid
+from gossan.labels import NegativeSampler
 from gossan.validate.cells import (
     FloatArray,
     IntArray,
@@ -158,7 +159,7 @@ def compare_workflows(
     if len(set(names)) < len(names):
         raise ValueError("Two workflows have the same name; names tell the rows apart.")
     reference = names[0] if reference is None else reference
-    cells = study_cells(evidence, labels, window=max(_window(w.model) for w in workflows))
+    cells = study_cells(evidence, labels)
     setting = _Setting(
         cells=cells,
         centres=deposit_cells(cells, labels),
@@ -217,6 +218,26 @@ class _Setting:
         in_part = (self.parts == part) | (self.parts == -2 - part)
         return train[~in_part[train]]
 
+    def draw(self, shown: IntArray, workflows: list[Workflow]) -> _Drawn:
+        """The draws of a sampler that its workflows share, positions among the cells shown."""
+        seeds = draw_seeds(self.random_state, max(workflow.n_draws for workflow in workflows))
+        X = centre_features(FeatureSubset(self.cells.features, shown))
+        y, coordinates = self.cells.training_labels[shown], self.cells.coordinates[shown]
+        return _Drawn(workflows[0].sampler.sample_many(X, y, coordinates, seeds))
+
+    def fit(self, workflow: Workflow, drawn: _Drawn, shown: IntArray) -> DrawEnsemble:
+        """A workflow's ensemble on the draws given."""
+        ensemble = DrawEnsemble(workflow.model, drawn, workflow.n_draws, self.random_state)
+        features = FeatureSubset(self.features(workflow), shown)
+        y, coordinates = self.cells.training_labels[shown], self.cells.coordinates[shown]
+        return ensemble.fit(features, y, coordinates)
+
+    def features(self, workflow: Workflow) -> CellFeatures:
+        """The cells as the workflow's model looks at them."""
+        cells = self.cells
+        window = int(getattr(workflow.model, "window", 1))
+        return CellFeatures(cells.features.evidence, cells.rows, cells.columns, window)
+
     def pieces(self) -> Iterator[tuple[int, int]]:
         """Folds and parts of the background, then the whole."""
         for fold in range(len(self.splits)):
@@ -262,51 +283,42 @@ def _by_sampler(workflows: Sequence[Workflow]) -> list[list[Workflow]]:
     return list(groups.values())
 
 
-def _run_task(setting: _Setting, fold: int, part: int, group: list[Workflow], store: Store) -> None:
-    """Draw once, then fit and judge every workflow of one sampler on one piece."""
-    with (
-        threadpool_limits(limits=1),
-        joblib.parallel_config(backend="sequential"),
-    ):
+def _run_task(setting: _Setting, fold: int, part: int, group: list[Workflow], store: Store) -> int:
+    """Draw once, then fit and judge every workflow of one sampler on one piece; how many."""
+    todo = [workflow for workflow in group if _key(fold, part, workflow) not in store]
+    with threadpool_limits(limits=1), joblib.parallel_config(backend="sequential"):
         shown = setting.shown(fold, part)
-        cells = setting.cells
-        X = FeatureSubset(cells.features, shown)
-        y, coordinates = cells.training_labels[shown], cells.coordinates[shown]
-        todo = [workflow for workflow in group if _key(fold, part, workflow) not in store]
-        seeds = draw_seeds(setting.random_state, max(workflow.n_draws for workflow in todo))
         start = time.perf_counter()
         try:
-            drawn = _Drawn(todo[0].sampler.sample_many(X, y, coordinates, seeds))
+            drawn = setting.draw(shown, todo)
         except GossanError as error:
-            drawn = error
+            for workflow in todo:
+                store[_key(fold, part, workflow)] = {"error": np.array(str(error))}
+            return len(todo)
         for_draws = (time.perf_counter() - start) / len(todo)
         for workflow in todo:
-            key = _key(fold, part, workflow)
-            if isinstance(drawn, GossanError):
-                store[key] = {"error": np.array(str(drawn))}
-                continue
             start = time.perf_counter()
             try:
-                ensemble = DrawEnsemble(
-                    workflow.model, drawn, workflow.n_draws, setting.random_state
-                )
-                record = _judge(setting, fold, part, ensemble.fit(X, y, coordinates))
+                fitted = setting.fit(workflow, drawn, shown)
+                record = _judge(setting, fold, part, workflow, fitted)
+                record["seconds"] = np.array(time.perf_counter() - start + for_draws)
             except GossanError as error:
                 record = {"error": np.array(str(error))}
-            else:
-                record["seconds"] = np.array(time.perf_counter() - start + for_draws)
-            store[key] = record
+            store[_key(fold, part, workflow)] = record
+    return len(todo)
 
 
-def _judge(setting: _Setting, fold: int, part: int, model: Any) -> dict[str, npt.NDArray[Any]]:
+def _judge(
+    setting: _Setting, fold: int, part: int, workflow: Workflow, model: Any
+) -> dict[str, npt.NDArray[Any]]:
     """Ranks of the held-out deposits and of the background; of every cell for the maps."""
-    cells = setting.cells
+    features = setting.features(workflow)
     if fold == _FULL:
-        scores = score_cells(model, cells.features, np.arange(len(cells.labels)))
+        scores = score_cells(model, features, np.arange(len(setting.cells.labels)))
         return {"ranks": _quantised(scores), "above_half": np.array((scores > 0.5).mean())}
-    background = score_cells(model, cells.features, np.flatnonzero(setting.parts == part))
+    background = score_cells(model, features, np.flatnonzero(setting.parts == part))
     held_out = setting.centres[setting.held_out(fold)]
-    bounds = rank_bounds(score_cells(model, cells.features, held_out), background)
+    bounds = rank_bounds(score_cells(model, features, held_out), background)
     step = max(1, -(-len(background) // _CONSENSUS_CELLS))
     return {"bounds": bounds, "background": _quantised(background)[::step]}
 
@@ -317,16 +329,20 @@ def _quantised(scores: FloatArray) -> npt.NDArray[np.uint16]:
     return np.round(share * _STEPS).astype(np.uint16)
 
 
-class _Drawn:
+class _Drawn(NegativeSampler):
     """Draws already made, for all workflows of a sampler."""
 
-    needs_features = False
-
-    def __init__(self, draws: list[IntArray]) -> None:
+    def __init__(self, draws: list[npt.NDArray[np.int64]]) -> None:
         self.draws = draws
 
-    def sample_many(self, X: Any, labels: Any, coordinates: Any, seeds: list[int]) -> Any:  # noqa: ARG002
-        return self.draws[: len(seeds)]
+    def sample_many(
+        self,
+        X: Any,  # noqa: ARG002
+        labels: Any,  # noqa: ARG002
+        coordinates: Any,  # noqa: ARG002
+        random_states: Sequence[Any],
+    ) -> list[npt.NDArray[np.int64]]:
+        return self.draws[: len(random_states)]
 
 
 def _key(fold: int, part: int, workflow: Workflow) -> str:
@@ -355,7 +371,7 @@ def _table(
         [np.full(len(setting.held_out(f)), f) for f in range(len(setting.splits))]
     )
     ranks = {workflow.name: _pooled_bounds(setting, workflow, store) for workflow in workflows}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "workflow": workflow.name,
             "method": workflow.method,
@@ -484,7 +500,3 @@ def _on_grid(values: FloatArray, cells: StudyCells, grid: Grid, name: str) -> xr
     array = np.full(grid.shape, np.nan, dtype=np.float32)
     array[cells.rows, cells.columns] = values
     return grid.to_dataarray(array, name=name)
-
-
-def _window(model: Any) -> int:
-    return int(getattr(model, "window", 1))

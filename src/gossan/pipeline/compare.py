@@ -1,0 +1,276 @@
+"""`gossan compare`: methods × negatives on the same folds, controls and consensus beside them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pandas as pd
+
+from gossan import io
+from gossan.annotate import RecursiveNegatives
+from gossan.exceptions import StudyError
+from gossan.labels import AllUnlabelled, NegativeSampler
+from gossan.methods import METHODS, SAMPLERS, make_model, make_sampler
+from gossan.pipeline.folder import Progress, RunFolder, claim, refuse_foreign, run_folder
+from gossan.pipeline.inputs import evidence_stage, labels_stage, refuse_changed, study_decisions
+from gossan.pipeline.keys import hash_of, input_digests, stage_keys
+from gossan.pipeline.settings import (
+    check_settings,
+    method_parameters,
+    other_occurrences,
+    read_deposits,
+    study_splitter,
+)
+from gossan.report import (
+    ComparisonInputs,
+    agreement_style,
+    area_thresholds,
+    render_comparison,
+    score_style,
+)
+from gossan.study import Study, suggest
+from gossan.validate import Comparison, Workflow, compare_workflows
+
+RATIO = 5.0
+"""Negatives per positive of every sampler compared: like is compared with like."""
+DRAWS = 10
+"""Draws that every method is averaged over, where a sampler's draws differ."""
+
+
+def compare_study(
+    study: Study,
+    *,
+    methods: Sequence[str] | None = None,
+    negatives: Sequence[str] | None = None,
+    reference: str | None = None,
+    controls: bool = True,
+    draws: int = DRAWS,
+    output: Path | None = None,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Compare methods × negatives on identical folds, seeds and background.
+
+    Parameters
+    ----------
+    study : Study
+    methods, negatives : sequence of str, optional
+        Names of the catalogue; default: all that the study can use.
+    reference : str, optional
+        A workflow, ``"method × negatives"``, that differences are taken against. Default: the
+        study's own method with ``random`` negatives.
+    controls : bool, default True
+        Add the four controls of recursive annotation, for the reference's method: round 0, one
+        round, as many cells at random, rounds on shuffled scores.
+    draws : int, default 10
+        Draws of negatives behind every workflow; 1 for a sampler whose draws are all alike.
+    output : path, optional
+        The run folder; default ``runs/<name>`` beside the study file.
+    n_jobs : int, optional
+        Processes; default: one a processor.
+    progress : callable, optional
+        Told (stage, steps done, steps in all).
+
+    Returns
+    -------
+    pathlib.Path
+        The run folder, with ``comparison.html``, ``comparison.csv``, ``comparison.json``,
+        ``consensus.tif`` and ``agreement.tif``, with QGIS styles.
+
+    Raises
+    ------
+    gossan.exceptions.GossanError
+        For an unknown name, or whatever is wrong with the survey's files or settings. A workflow
+        that cannot be run on this study is reported in the tables, with the reason.
+    """
+    path = run_folder(study, output)
+    check_settings(study)
+    workflows = study_workflows(study, methods, negatives, draws=draws)
+    reference = _reference(study, workflows, reference)
+    if controls:
+        method = next(w.method for w in workflows if w.name == reference)
+        workflows += _controls(study, method, draws)
+    refuse_foreign(path)
+    with io.folder_lock(path):
+        claim(path, study)
+        run = RunFolder(path, progress or (lambda *_: None))
+        digests = input_digests(study)
+        decisions = study_decisions(study, path)
+        keys = stage_keys(study, digests, decisions)
+        evidence = evidence_stage(study, run, keys["evidence"])
+        deposits = read_deposits(study)
+        labels = labels_stage(study, run, keys["labels"], evidence, deposits, decisions)
+        refuse_changed(study, run, digests)
+        settings = study.validation
+        found = compare_workflows(
+            workflows,
+            evidence,
+            labels,
+            splitter=study_splitter(study),
+            reference=reference,
+            background_folds=settings.background_folds,
+            n_bootstrap=settings.bootstrap,
+            random_state=study.seed,
+            store=_store(study, run, keys["labels"], workflows),
+            n_jobs=n_jobs,
+            progress=run.steps("comparison"),
+        )
+        _write(study, path, found, deposits)
+    return path
+
+
+def study_workflows(
+    study: Study,
+    methods: Sequence[str] | None = None,
+    negatives: Sequence[str] | None = None,
+    *,
+    draws: int = DRAWS,
+) -> list[Workflow]:
+    """Every pair of method and negatives that the study can use."""
+    chosen = _known("method", methods, METHODS)
+    samplers = _known("negative sampler", negatives, SAMPLERS)
+    if negatives is None and study.negatives.occurrences is None:
+        samplers.remove("other-deposits")
+    return [
+        _workflow(study, method, name, study_negatives(study, method, name), draws)
+        for name in samplers
+        for method in chosen
+    ]
+
+
+def study_negatives(study: Study, method: str, name: str) -> NegativeSampler:
+    """A sampler as it is compared: the study's settings where it is the study's own."""
+    sampler = SAMPLERS[name]
+    known = inspect.signature(sampler).parameters
+    parameters: dict[str, Any] = {"ratio": RATIO} if "ratio" in known else {}
+    if name == "other-deposits":
+        parameters = {"occurrences": other_occurrences(study)}
+    limit = METHODS[method].max_negatives
+    if name == "all-unlabelled" and limit is not None:
+        parameters = {"max_cells": limit}
+    if name == study.negatives.sampler:
+        parameters |= study.negatives.parameters
+    return make_sampler(name, **parameters)
+
+
+def _workflow(
+    study: Study,
+    method: str,
+    negatives: str,
+    sampler: NegativeSampler,
+    draws: int,
+    role: Any = "workflow",
+) -> Workflow:
+    parameters = method_parameters(study, method)
+    alike = isinstance(sampler, AllUnlabelled) or negatives == "other-deposits"
+    return Workflow(
+        name=f"{method} × {negatives}",
+        method=method,
+        negatives=negatives,
+        model=make_model(method, random_state=study.seed, screen=study.method.screen, **parameters),
+        sampler=sampler,
+        n_draws=1 if alike else draws,
+        role=role,
+    )
+
+
+def _controls(study: Study, method: str, draws: int) -> list[Workflow]:
+    """What recursion has to beat: no round, one round, as many at random, rounds on noise."""
+    settings: dict[str, Any] = {"ratio": RATIO}
+    if study.negatives.sampler == "recursive":
+        settings |= study.negatives.parameters
+    free = {**settings, "guard": False}
+    return [
+        _workflow(study, method, name, RecursiveNegatives(**parameters), draws, "control")
+        for name, parameters in (
+            ("recursive: round 0", {**free, "max_rounds": 0}),
+            ("recursive: one round", {**free, "max_rounds": 1}),
+            ("recursive: same count at random", {**free, "control": "same-count"}),
+            ("recursive: shuffled scores", {**free, "control": "shuffled"}),
+        )
+    ]
+
+
+def _known(what: str, names: Sequence[str] | None, catalogue: Any) -> list[str]:
+    for name in names or ():
+        if name not in catalogue:
+            raise StudyError(f"Unknown {what} {name!r}.{suggest(name, catalogue)}")
+    return list(catalogue) if names is None else list(dict.fromkeys(names))
+
+
+def _reference(study: Study, workflows: Sequence[Workflow], name: str | None) -> str:
+    names = [workflow.name for workflow in workflows]
+    if name is not None:
+        if name not in names:
+            raise StudyError(
+                f"The reference {name!r} is not among the workflows compared."
+                f"{suggest(name, names)} Write it as 'method × negatives'."
+            )
+        return name
+    wanted = f"{study.method.name} × random"
+    own = [n for n in names if n.startswith(f"{study.method.name} × ")]
+    return wanted if wanted in names else (own or names)[0]
+
+
+def _store(
+    study: Study, run: RunFolder, labels: str, workflows: Sequence[Workflow]
+) -> io.ArrayFolder:
+    """Finished pieces, under the hash of what they are made from but for the list of workflows."""
+    key = hash_of(
+        labels,
+        study.validation.model_dump(exclude={"bootstrap"}),
+        study.seed,
+        sorted({(w.name, repr(w.model), repr(w.sampler), w.n_draws) for w in workflows}),
+    )
+    return io.ArrayFolder(run.path / ".stages" / "comparison" / key[:16])
+
+
+def _write(study: Study, path: Path, found: Comparison, deposits: gpd.GeoDataFrame) -> None:
+    with io.replacing(path / "comparison.csv") as partial:
+        found.table.to_csv(partial, index=False, float_format="%.6g")
+    io.write_json(
+        path / "comparison.json",
+        {
+            "study": study.name,
+            "reference": found.reference,
+            "n_deposits": found.n_deposits,
+            "n_cells": found.n_cells,
+            "folds": found.n_folds,
+            "workflows": found.table.to_dict("records"),
+            "failed": [{"workflow": name, "reason": reason} for name, reason in found.failed],
+        },
+    )
+    io.write_map(path / "consensus.tif", found.consensus, bands=("consensus", "spread"))
+    io.write_map(path / "agreement.tif", found.agreement, bands=("agreement", "unused"))
+    io.write_text(path / "consensus.qml", score_style(area_thresholds(found.consensus.to_numpy())))
+    io.write_text(path / "agreement.qml", agreement_style())
+    inputs = ComparisonInputs(
+        study_name=study.name,
+        table=found.table,
+        reference=found.reference,
+        deposits=deposits,
+        facts=_facts(study, found),
+        consensus=found.consensus,
+        agreement=found.agreement,
+        failed=found.failed,
+    )
+    io.write_text(path / "comparison.html", render_comparison(inputs))
+
+
+def _facts(study: Study, found: Comparison) -> dict[str, str]:
+    return {
+        "deposits": f"{found.n_deposits}",
+        "cells": f"{found.n_cells:,}",
+        "folds": f"{found.n_folds}, {study.validation.splitter}",
+        "negatives per positive": f"{RATIO:g}, where a sampler draws by number",
+        "seed": f"{study.seed}",
+    }
+
+
+def comparison_table(path: Path) -> pd.DataFrame:
+    """The table that :func:`compare_study` left in a run folder."""
+    return pd.DataFrame(io.read_json(path / "comparison.json")["workflows"])
