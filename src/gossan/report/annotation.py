@@ -123,15 +123,7 @@ def convergence_plot(rounds: pd.DataFrame, *, chosen: int) -> Figure:
     with themed():
         figure = new_figure(7.6, 5.6)
         cells, changed, inner = figure.subplots(3, 1, sharex=True)
-        # Linear below the rule and logarithmic above: a settled set changes by nothing at all.
-        changed.set_yscale("symlog", linthresh=STOPPING_SHARE, linscale=0.6)
-        changed.axhline(
-            STOPPING_SHARE,
-            color=RUST,
-            linestyle=(0, (4, 3)),
-            linewidth=1.2,
-            label=f"rounds end below {100 * STOPPING_SHARE:g} %",
-        )
+        _draw_rule(changed)
         for axes, names in zip((cells, changed, inner), _PANEL_SERIES, strict=True):
             for name in names:
                 axes.plot(rounds["round"], rounds[name], markersize=5, **_SERIES[name])
@@ -147,16 +139,29 @@ def convergence_plot(rounds: pd.DataFrame, *, chosen: int) -> Figure:
             ha="center",
         )
         cells.set(ylim=(0, None), ylabel="cells")
+        changed.set_ylim(0, max(1.3, 1.3 * rounds["changed"].max()))  # a small set may double
         cells.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        changed.set(ylim=(0, 1.3), ylabel="share of the\nannotated set")
-        changed.yaxis.set_major_locator(FixedLocator([0, STOPPING_SHARE, 0.1, 1]))
-        changed.yaxis.set_minor_locator(NullLocator())
         inner.set(ylim=(-0.03, 1.03), ylabel="inside the\ntraining fold", xlabel="round")
         inner.xaxis.set_major_locator(MaxNLocator(integer=True))
-        changed.yaxis.set_major_formatter(PERCENT)
         figure.align_ylabels()
         figure.tight_layout()
         return figure
+
+
+def _draw_rule(axes: Axes) -> None:
+    # Linear below the rule and logarithmic above: a settled set changes by nothing at all.
+    axes.set_yscale("symlog", linthresh=STOPPING_SHARE, linscale=0.6)
+    axes.axhline(
+        STOPPING_SHARE,
+        color=RUST,
+        linestyle=(0, (4, 3)),
+        linewidth=1.2,
+        label=f"rounds end below {100 * STOPPING_SHARE:g} %",
+    )
+    axes.set(ylabel="share of the\nannotated set")
+    axes.yaxis.set_major_locator(FixedLocator([0, STOPPING_SHARE, 0.1, 1]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(PERCENT)
 
 
 def rounds_shown(names: Sequence[int], chosen: int, limit: int = PANELS) -> list[int]:

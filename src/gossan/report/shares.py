@@ -100,8 +100,9 @@ def agreement_classes(agreement: npt.ArrayLike) -> FloatArray:
     """
     # In the raster's own precision, so that QGIS, which reads the raster, draws the same classes.
     agreement = np.asarray(agreement, dtype=np.float32)
-    bounds = np.array([np.finfo(np.float32).tiny, *AGREEMENT_SHARES], dtype=np.float32)
-    return np.where(np.isnan(agreement), np.nan, np.digitize(agreement, bounds))
+    bounds = np.array(AGREEMENT_SHARES, dtype=np.float32)
+    classes = np.digitize(agreement, bounds) + (agreement > 0)
+    return np.where(np.isnan(agreement), np.nan, classes)
 
 
 def agreement_names() -> list[str]:
