@@ -1,7 +1,9 @@
 """Recursive annotation of negatives, and a geologist's decisions over the model's."""
 
+from gossan.annotate.annotation import Annotation
 from gossan.annotate.decisions import DECISIONS, GEOLOGIST, SET_ASIDE, label_decided
-from gossan.annotate.recursion import Annotation, RecursiveAnnotator, choose_round
+from gossan.annotate.guard import choose_round
+from gossan.annotate.recursion import RecursiveAnnotator
 from gossan.annotate.review import (
     annotation_frame,
     annotation_log,

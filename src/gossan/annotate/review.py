@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from gossan.annotate.annotation import Annotation
 from gossan.annotate.decisions import ACCEPTED, DECISIONS, GEOLOGIST, KNOWN_DEPOSIT, REJECTED
-from gossan.annotate.recursion import Annotation
 from gossan.exceptions import LabelError, SurveyDataWarning
 from gossan.grid import Grid
 

@@ -193,6 +193,8 @@ def _round_names(scores: xr.DataArray) -> list[int]:
 def _draw_decisions(sheet: Sheet, decisions: npt.NDArray[Any]) -> None:
     """Tint what the model annotated; mark by symbols what a geologist decided."""
     barren = thin(decisions == BARREN, keep="mean", limit=sheet.limit) >= 0.5
+    if barren.mean() > 0.5:  # nearly all ground is: what matters is what was set aside
+        barren[:] = False
     doubtful = thin(decisions == DOUBTFUL, keep="max", limit=sheet.limit) > 0
     for where, code in ((barren & ~doubtful, BARREN), (doubtful, DOUBTFUL)):
         if where.any():
