@@ -43,6 +43,10 @@ def study_page() -> str:
         if table is not None:
             heading = f"`[[{key}]]`" if several else f"`[{key}]`"
             parts.append(_keys(f"{heading}: {_first_line(table)}", table))
+            for inner, held in table.model_fields.items():
+                nested = _optional_table(held.annotation)
+                if nested is not None:
+                    parts.append(_keys(f"`[{key}.{inner}]`: {_first_line(nested)}", nested))
     return "\n".join(parts)
 
 
@@ -84,6 +88,14 @@ def _table(annotation: object) -> tuple[type[BaseModel] | None, bool]:
     inner = get_args(annotation)[0] if several else annotation
     is_table = isinstance(inner, type) and issubclass(inner, BaseModel)
     return (inner, several) if is_table else (None, several)
+
+
+def _optional_table(annotation: object) -> type[BaseModel] | None:
+    """The table of a key ``table | None``."""
+    for inner in get_args(annotation):
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            return inner
+    return None
 
 
 def _toml(value: object) -> str:

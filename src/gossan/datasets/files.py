@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 
@@ -42,6 +43,14 @@ crs = "$crs"
 name = "name"
 where = { commodity = ["$commodity"] }   # the file lists quarries and barite too
 footprint = 3                   # cells across: a deposit marks its cell and the 8 around it
+
+[negatives.occurrences]         # for `gossan compare`: negatives of the sampler 'other-deposits'
+file = "deposits.csv"
+x = "easting"
+y = "northing"
+crs = "$crs"
+name = "name"
+where = { commodity = [$others] }
 
 [[samples]]                     # stream sediments, gridded element by element
 name = "stream sediments"
@@ -171,6 +180,10 @@ def _deposit_table(district: District) -> pd.DataFrame:
     return pd.DataFrame(listed[columns]).sort_values("name", ignore_index=True)
 
 
+def _quoted(words: Iterable[str]) -> str:
+    return ", ".join(f'"{word}"' for word in words)
+
+
 def _study_text(district: District) -> str:
     cell = district.grid.cell_size[0]
     spacing = np.sqrt(district.grid.size * district.grid.cell_area / len(district.samples))
@@ -182,7 +195,8 @@ def _study_text(district: District) -> str:
         extent=[round(edge) for edge in district.grid.bounds],
         commodity=COMMODITY,
         max_distance=f"{round(1.6 * spacing, -2):g}",
-        fertile=", ".join(f'"{rock}"' for rock in FERTILE),
+        fertile=_quoted(FERTILE),
+        others=_quoted(sorted(set(district.other_occurrences["commodity"]))),
         radius=f"{10 * cell:g}",
         folds=max(2, min(6, len(district.known) // 2)),
     )

@@ -7,6 +7,7 @@ from gossan.pipeline.keys import input_digests, stage_keys
 from gossan.pipeline.run import report_inputs, run_study
 from gossan.pipeline.settings import (
     check_settings,
+    other_occurrences,
     read_deposits,
     study_model,
     study_sampler,
@@ -21,6 +22,7 @@ __all__ = [
     "compare_study",
     "comparison_table",
     "input_digests",
+    "other_occurrences",
     "read_deposits",
     "report_inputs",
     "run_folder",
