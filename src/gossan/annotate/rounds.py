@@ -206,10 +206,10 @@ class Rounds:
         """Out-of-bag scores: by stream (streams, n), of all members (n,); ranks of positives."""
         count = np.full((self.n_streams, len(self.cells)), 0, np.int16)
         total = np.zeros((self.n_streams, len(self.cells)), np.float32)
+        place = np.full(len(self.cells), -1, np.int32)  # of each cell in the block at hand
         with Parallel(n_jobs=-1, prefer="threads") as parallel:
             for positions, values in feature_blocks(self.ground.features, self.cells):
                 scores = parallel(delayed(_probability)(member, values) for member in members)
-                place = np.full(len(self.cells), -1, np.int32)
                 place[positions] = np.arange(len(positions), dtype=np.int32)
                 for number, (score, drawn) in enumerate(zip(scores, draws, strict=True)):
                     stream = number % self.n_streams
@@ -219,6 +219,7 @@ class Rounds:
                     total[stream, positions] += score
                     count[stream, positions] += 1
                     count[stream, positions[in_bag]] -= 1
+                place[positions] = -1
         known = self._positive_scores(members)
         by_stream = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
         every = count.sum(axis=0)
@@ -294,9 +295,9 @@ class Rounds:
             after[known] = before[known] if accumulate else 0.0
             after[lowest] = 1.0
         else:
-            rank = np.zeros(len(score), np.float32)
-            rank[known] = np.argsort(np.argsort(score[known], kind="stable")) / max(1, known.sum())
-            weight = 1.0 - rank
+            weight = np.zeros(len(score), np.float32)
+            order = np.flatnonzero(known)[np.argsort(score[known], kind="stable")]
+            weight[order] = 1.0 - np.arange(len(order), dtype=np.float32) / max(1, len(order))
             after[known] = (
                 weight[known] * before[known] if settings.mode == "accumulate" else weight[known]
             )
