@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
@@ -16,6 +17,8 @@ from sklearn.tree import DecisionTreeClassifier
 from gossan.exceptions import StudyError
 from gossan.models._base import BoolArray, FloatArray, LearnerClassifier
 from gossan.models.scaling import NormalScores
+
+_CELLS_AT_ONCE = 4096
 
 _MEDIAN = "A missing layer counts as the layer's median over the training cells."
 
@@ -158,7 +161,15 @@ class CellSVM(LearnerClassifier):
         return _on_normal_scores(SVC(C=self.C, gamma=self.gamma, class_weight="balanced"))
 
     def _score_cells(self, X: FloatArray) -> FloatArray:
-        return expit(self.learner_.decision_function(X))
+        # The machine's own sum over its support vectors, by matrix products: the same to rounding,
+        # and several times faster than cell by cell.
+        scale, machine = self.learner_
+        margin = np.empty(len(X))
+        for start in range(0, len(X), _CELLS_AT_ONCE):
+            cells = scale.transform(X[start : start + _CELLS_AT_ONCE])
+            kernel = rbf_kernel(cells, machine.support_vectors_, gamma=machine._gamma)
+            margin[start : start + len(cells)] = kernel @ machine.dual_coef_[0]
+        return expit(margin + machine.intercept_[0])
 
 
 class CellDecisionTree(LearnerClassifier):

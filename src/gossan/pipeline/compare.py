@@ -37,7 +37,7 @@ from gossan.validate import Comparison, Workflow, compare_workflows
 
 RATIO = 5.0
 """Negatives per positive of every sampler compared: like is compared with like."""
-DRAWS = 10
+DRAWS = 5
 """Draws that every method is averaged over, where a sampler's draws differ."""
 
 
@@ -66,8 +66,9 @@ def compare_study(
     controls : bool, default True
         Add the four controls of recursive annotation, for the reference's method: round 0, one
         round, as many cells at random, rounds on shuffled scores.
-    draws : int, default 10
-        Draws of negatives behind every workflow; 1 for a sampler whose draws are all alike.
+    draws : int, default 5
+        Draws of negatives behind every workflow; 1 for a sampler whose draws are all alike. A
+        method that is itself an ensemble of draws shares its members among them.
     output : path, optional
         The run folder; default ``runs/<name>`` beside the study file.
     n_jobs : int, optional
@@ -167,13 +168,17 @@ def _workflow(
 ) -> Workflow:
     parameters = method_parameters(study, method)
     alike = isinstance(sampler, AllUnlabelled) or negatives == "other-deposits"
+    count = 1 if alike else draws
+    members = inspect.signature(METHODS[method].build).parameters.get("n_estimators")
+    if members is not None and METHODS[method].draws == 1:
+        parameters.setdefault("n_estimators", max(1, members.default // count))
     return Workflow(
         name=f"{method} × {negatives}",
         method=method,
         negatives=negatives,
         model=make_model(method, random_state=study.seed, screen=study.method.screen, **parameters),
         sampler=sampler,
-        n_draws=1 if alike else draws,
+        n_draws=count,
         role=role,
     )
 
