@@ -13,7 +13,7 @@ help:
 	@echo "make check    the same without the tests"
 	@echo "make docs     the documentation, into site/"
 	@echo "make bench    the benchmarks, each a table of ratios beside peers"
-	@echo "make results  the tables of docs/results.md on the real surveys"
+	@echo "make results  the slow tests, and the tables of docs/results.md on the real surveys"
 	@echo "make clean    remove what the above made, the environment included"
 
 # A stamp per set of packages: a second run needs no network.
@@ -52,7 +52,8 @@ docs: $(VENV)/.docs
 bench: $(VENV)/.bench
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-results: $(VENV)/.core
+results: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -m slow
 	$(BIN)/python examples/results.py
 
 clean:

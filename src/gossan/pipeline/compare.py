@@ -23,6 +23,7 @@ from gossan.pipeline.settings import (
     method_parameters,
     other_occurrences,
     read_deposits,
+    study_model,
     study_splitter,
 )
 from gossan.report import (
@@ -59,7 +60,8 @@ def compare_study(
     ----------
     study : Study
     methods, negatives : sequence of str, optional
-        Names of the catalogue; default: all that the study can use.
+        Names of the catalogue; default: all that the study can use. The negatives ``"default"``
+        give each method its own sampler and draws.
     reference : str, optional
         A workflow, ``"method × negatives"``, that differences are taken against. Default: the
         study's own method with ``random`` negatives.
@@ -133,11 +135,13 @@ def study_workflows(
 ) -> list[Workflow]:
     """Every pair of method and negatives that the study can use."""
     chosen = _known("method", methods, METHODS)
-    samplers = _known("negative sampler", negatives, SAMPLERS)
+    samplers = _known("negative sampler", negatives, SAMPLERS, also=("default",))
     if negatives is None and study.negatives.occurrences is None:
         samplers.remove("other-deposits")
     return [
-        _workflow(study, method, name, study_negatives(study, method, name), draws)
+        _own_workflow(study, method)
+        if name == "default"
+        else _workflow(study, method, name, study_negatives(study, method, name), draws)
         for name in samplers
         for method in chosen
     ]
@@ -156,6 +160,12 @@ def study_negatives(study: Study, method: str, name: str) -> NegativeSampler:
     if name == study.negatives.sampler:
         parameters |= study.negatives.parameters
     return make_sampler(name, **parameters)
+
+
+def _own_workflow(study: Study, method: str) -> Workflow:
+    """A method with its own negatives and draws, as a study without `[negatives]` runs it."""
+    model, sampler, draws = study_model(study.with_method(method))
+    return Workflow(f"{method} × default", method, "default", model, sampler, draws)
 
 
 def _workflow(
@@ -200,9 +210,11 @@ def _controls(study: Study, method: str, draws: int) -> list[Workflow]:
     ]
 
 
-def _known(what: str, names: Sequence[str] | None, catalogue: Any) -> list[str]:
+def _known(
+    what: str, names: Sequence[str] | None, catalogue: Any, also: Sequence[str] = ()
+) -> list[str]:
     for name in names or ():
-        if name not in catalogue:
+        if name not in catalogue and name not in also:
             raise StudyError(f"Unknown {what} {name!r}.{suggest(name, catalogue)}")
     return list(catalogue) if names is None else list(dict.fromkeys(names))
 

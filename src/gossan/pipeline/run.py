@@ -36,7 +36,14 @@ from gossan.report import (
 )
 from gossan.study import Study
 from gossan.targets import describe_drivers, find_targets
-from gossan.validate import StudyCells, cross_validate, deposit_cells, draw_stability, study_cells
+from gossan.validate import (
+    StudyCells,
+    cross_validate,
+    deposit_cells,
+    draw_stability,
+    held_out_calibration,
+    study_cells,
+)
 
 _BACKGROUND_SAMPLE = 2_000
 _THUMBNAILS = 12
@@ -162,6 +169,7 @@ def _evaluation(
             "background_folds": settings.background_folds,
             "decisions": count_decisions(labels),
             "held_out": validation.held_out,
+            "calibration": held_out_calibration(validation.fold_results),
             "rank_stability": stability,
             "deposits": [
                 {"deposit": int(d), "name": names[d], "fold": int(f), "rank": float(r)}
@@ -329,6 +337,7 @@ def report_inputs(
         findings=check.findings,
         importance=importance,
         evidence={layer: _thumbnail(evidence.sel(layer=layer)) for layer in shown},
+        reliability=pd.DataFrame(evaluation["calibration"]["reliability"]),
         settings=study.model_dump(mode="json", exclude_none=True),
         provenance={
             "seed": study.seed,

@@ -267,7 +267,9 @@ def _pair_charts(inputs: ReportInputs, ranks: npt.NDArray[Any]) -> list[Picture]
                 as_svg,
                 figures.reliability_plot(inputs.reliability),
                 "Reliability diagram",
-                "Reliability: whether a predicted probability comes true as often as it says.",
+                "Reliability: whether a score comes true as often as it says, on held-out deposits "
+                "and the background. Below the diagonal the score is a ranking and no chance of "
+                "ore: deposits are far rarer than a method trained on draws of negatives assumes.",
             )
         )
     return charts
@@ -355,8 +357,8 @@ def _findings_section(inputs: ReportInputs) -> dict[str, Any]:
 
 def _made_section(inputs: ReportInputs) -> dict[str, Any] | None:
     evaluation = inputs.evaluation
-    wanted = ("method", "negatives", "draws", "splitter", "folds", "background_folds")
-    protocol = {name: evaluation[name] for name in wanted if name in evaluation}
+    wanted = ("method", "negatives", "draws", "decisions", "splitter", "folds", "background_folds")
+    protocol = {name: evaluation[name] for name in wanted if evaluation.get(name) not in (None, {})}
     content = {
         "protocol": protocol,
         "settings": dict(inputs.settings),

@@ -2,7 +2,12 @@
 
 from gossan.validate.cells import StudyCells, background_parts, deposit_cells, study_cells
 from gossan.validate.comparison import Comparison, Workflow, compare_workflows
-from gossan.validate.folds import CrossValidation, cross_validate, draw_stability
+from gossan.validate.folds import (
+    CrossValidation,
+    cross_validate,
+    draw_stability,
+    held_out_calibration,
+)
 
 __all__ = [
     "Comparison",
@@ -14,5 +19,6 @@ __all__ = [
     "cross_validate",
     "deposit_cells",
     "draw_stability",
+    "held_out_calibration",
     "study_cells",
 ]

@@ -159,6 +159,59 @@ def draw_stability(
     return dict(rank_stability(np.stack(maps), top=top))
 
 
+def held_out_calibration(results: list[dict[str, Any]], bins: int = 10) -> dict[str, Any]:
+    """Whether held-out scores are probabilities: Brier score and reliability in equal-mass bins.
+
+    A held-out deposit is an outcome of 1, a background cell one of 0. The background of a fold is
+    represented by its thousand quantiles, each standing for as many cells.
+
+    Parameters
+    ----------
+    results : list of dict
+        ``fold_results`` of a :class:`CrossValidation`.
+    bins : int, default 10
+
+    Returns
+    -------
+    dict
+        ``brier``, and ``reliability``: one entry a bin with ``predicted``, ``observed`` and
+        ``cells``.
+
+    Examples
+    --------
+    >>> fold = {"scores": [0.9], "background_quantiles": [0.0, 0.0, 0.5], "n_background": 9}
+    >>> found = held_out_calibration([fold], bins=2)
+    >>> [(b["cells"], round(b["observed"], 2)) for b in found["reliability"]]
+    [(6.0, 0.0), (4.0, 0.25)]
+    """
+    score = np.concatenate([[*r["scores"], *r["background_quantiles"]] for r in results])
+    outcome = np.concatenate(
+        [np.repeat([1.0, 0.0], [len(r["scores"]), len(r["background_quantiles"])]) for r in results]
+    )
+    weight = np.concatenate(
+        [
+            [1.0] * len(r["scores"])
+            + [r["n_background"] / len(r["background_quantiles"])] * len(r["background_quantiles"])
+            for r in results
+        ]
+    )
+    edges = np.unique(np.sort(score)[np.arange(1, bins) * score.size // bins])
+    _, bin_of = np.unique(np.searchsorted(edges, score, side="right"), return_inverse=True)
+    cells = np.bincount(bin_of, weight)
+    return {
+        "brier": float(np.average((score - outcome) ** 2, weights=weight)),
+        "reliability": [
+            {"predicted": float(p), "observed": float(o), "cells": float(c)}
+            for p, o, c in zip(
+                np.bincount(bin_of, weight * score) / cells,
+                np.bincount(bin_of, weight * outcome) / cells,
+                cells,
+                strict=True,
+            )
+        ],
+    }
+
+
 def _run_fold(
     ensemble: DrawEnsemble,
     cells: StudyCells,
