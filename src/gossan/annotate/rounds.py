@@ -313,7 +313,7 @@ def _deal_positives(ground: Ground, n_streams: int, random_state: int) -> IntArr
             "The positive cells form one patch, so no deposit can be left out inside the "
             "annotation: its guard has nothing to judge by. Add deposits, or use another sampler.",
             SurveyDataWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
         return np.zeros(len(patch), np.int64)
     size = np.bincount(patch)

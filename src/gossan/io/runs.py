@@ -187,7 +187,8 @@ class ArrayFolder(MutableMapping[str, dict[str, npt.NDArray[Any]]]):
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        # Opened here: of a damaged file NumPy would leave its own handle open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError):
         return None

@@ -77,7 +77,7 @@ class DissimilarNegatives(NegativeSampler):
                 "deposits, so nothing tells like from unlike: every unlabelled cell is taken. Add "
                 "evidence that varies, or use RandomNegatives.",
                 SurveyDataWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
             return ground.unlabelled
         return ground.unlabelled[(distances >= limits[0]) & (distances <= limits[1])]
