@@ -438,3 +438,24 @@ def test_members_take_seeds_where_they_have_them(ground):
     trees = ExtraTreesClassifier(2, random_state=None)
     one, again = (RecursiveAnnotator(trees, **settings).annotate(*ground).scores for _ in range(2))
     np.testing.assert_array_equal(one, again)
+
+
+@pytest.mark.parametrize("word", ["accept", "reject"])
+def test_a_known_deposit_stands_whatever_a_geologist_decided(word):
+    """Its cell is listed once, as a known deposit, and is in no background."""
+    rng = np.random.default_rng(0)
+    X, labels = rng.normal(size=(400, 3)), np.full(400, -1)
+    labels[np.argsort(X[:, 0])[-60::4]] = 1
+    coordinates = np.column_stack(np.divmod(np.arange(400.0), 20))
+    known = np.flatnonzero(labels == 1)[0]
+    decisions = np.zeros(400, np.int8)
+    decisions[known] = DECISIONS[word]
+
+    found = RecursiveAnnotator(max_rounds=1, guard=False).annotate(
+        X, labels, coordinates, decisions=decisions
+    )
+
+    assert len(np.unique(found.cells)) == len(found.cells)
+    assert found.decisions[:, found.cells == known].ravel().tolist() == 2 * [
+        DECISIONS["known deposit"]
+    ]

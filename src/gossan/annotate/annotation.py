@@ -79,7 +79,8 @@ def draw_cells(
     if weight.min() == weight.max():
         return generator.choice(pool, size, replace=False, shuffle=False)
     # Weighted draws without replacement (Efraimidis & Spirakis 2006): the highest keys.
-    keys = np.log(generator.random(len(pool), dtype=np.float32)) / weight
+    with np.errstate(divide="ignore"):  # a draw of exactly 0 has the lowest key, -inf
+        keys = np.log(generator.random(len(pool), dtype=np.float32)) / weight
     return pool[np.argpartition(-keys, size - 1)[:size]]
 
 

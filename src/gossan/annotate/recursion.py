@@ -141,7 +141,7 @@ class RecursiveAnnotator(BaseEstimator):
             Easting and northing of the cells.
         decisions : array-like of shape (n,), optional
             A geologist's decisions, by the codes of :data:`gossan.annotate.DECISIONS`; they
-            override the model in every round.
+            override the model in every round, but not a known deposit.
         progress : callable, optional
             Called with (rounds done, rounds at most).
 
@@ -165,6 +165,7 @@ class RecursiveAnnotator(BaseEstimator):
         generator = np.random.default_rng(self.random_state)
         coordinates, labels = checked_cells(coordinates, labels)
         decided = np.zeros(len(labels), np.int8) if decisions is None else np.asarray(decisions)
+        decided = np.where(labels == 1, 0, decided)  # a known deposit stands
         ground = Ground(X, coordinates, label_decided(labels, decided), generator)
         rounds = Rounds(self, ground, labels, decided)
         total = self.max_rounds + 1

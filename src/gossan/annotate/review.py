@@ -224,6 +224,8 @@ def mark_decisions(
 def count_decisions(labels: xr.DataArray) -> dict[str, int]:
     """How many cells a geologist decided, by word; empty without any.
 
+    A decision on a known deposit's cell does not stand and does not count.
+
     Examples
     --------
     >>> labels = xr.DataArray(np.full((1, 2), -1), dims=("y", "x"))
@@ -232,7 +234,7 @@ def count_decisions(labels: xr.DataArray) -> dict[str, int]:
     """
     if "decision" not in labels.coords:
         return {}
-    code = labels["decision"].to_numpy()
+    code = np.where(labels.to_numpy() == 1, 0, labels["decision"].to_numpy())
     counts = {word: int((code == DECISIONS[word]).sum()) for word in GEOLOGIST}
     return {word: count for word, count in counts.items() if count}
 
