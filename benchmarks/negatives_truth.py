@@ -28,8 +28,7 @@ import gossan as gs
 from gossan import io
 from gossan.annotate import DECISIONS
 from gossan.datasets import synthetic_district, write_district
-from gossan.draws import draw_seeds
-from gossan.labels import NegativeSampler
+from gossan.draws import DrawnNegatives, draw_seeds
 from gossan.models import CellExtraTrees
 from gossan.pipeline import other_occurrences
 from gossan.validate import study_cells
@@ -46,16 +45,6 @@ FIGURES = {
     "in_0.1": "in 10 %",
     "auc": "AUC of undiscovered",
 }
-
-
-class Fixed(NegativeSampler):
-    """Draws already made."""
-
-    def __init__(self, draws: Any) -> None:
-        self.draws = draws
-
-    def sample_many(self, X, labels, coordinates, random_states):  # noqa: ARG002
-        return self.draws
 
 
 def district(seed: int) -> dict[str, Any]:
@@ -130,7 +119,9 @@ def judge(area: dict[str, Any], draws: list[np.ndarray]) -> dict[str, float]:
     """How clean the draws are, and what the map made of them finds."""
     hidden, centres = area["hidden"], area["centres"]
     learned = np.unique(hidden[np.concatenate(draws)])
-    model = gs.DrawEnsemble(CellExtraTrees(30, random_state=0, n_jobs=1), Fixed(draws), len(draws))
+    model = gs.DrawEnsemble(
+        CellExtraTrees(30, random_state=0, n_jobs=1), DrawnNegatives(draws), len(draws)
+    )
     score = model.fit(area["X"], area["labels"], area["coordinates"]).predict_proba(area["X"])[:, 1]
     ranks = np.searchsorted(np.sort(score), score[centres]) / len(score)
     return {

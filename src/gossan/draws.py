@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from gossan.evidence import centre_features
 from gossan.exceptions import LabelError
+from gossan.labels import NegativeSampler
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -200,6 +202,35 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
     def predict(self, X: FloatArray) -> npt.NDArray[np.int64]:
         """1 where the mean score exceeds one half."""
         return (self.predict_proba(X)[:, 1] > 0.5).astype(np.int64)
+
+
+class DrawnNegatives(NegativeSampler):
+    """Draws already made, so that several ensembles learn from the same cells.
+
+    Parameters
+    ----------
+    draws : list of ndarray
+        Indices of the cells of each draw, as :meth:`NegativeSampler.sample_many` returns them; an
+        ensemble of fewer draws takes the first.
+
+    Examples
+    --------
+    >>> DrawnNegatives([np.array([3, 5]), np.array([2, 4])]).sample(None, [], [])
+    array([3, 5])
+    """
+
+    def __init__(self, draws: list[npt.NDArray[np.int64]]) -> None:
+        self.draws = draws
+
+    def sample_many(
+        self,
+        X: Any,  # noqa: ARG002 - the samplers' protocol
+        labels: Any,  # noqa: ARG002
+        coordinates: Any,  # noqa: ARG002
+        random_states: Sequence[Any],
+    ) -> list[npt.NDArray[np.int64]]:
+        """As many of the draws as there are seeds, whatever the seeds."""
+        return self.draws[: len(random_states)]
 
 
 def score_and_spread(model: Any, X: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -35,7 +35,7 @@ from gossan.models import (
     LayerScreen,
     WeightsOfEvidence,
 )
-from gossan.study import check_setting, suggest
+from gossan.mistakes import check_setting, suggest
 
 
 @dataclass(frozen=True)

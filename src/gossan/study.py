@@ -22,9 +22,7 @@ from pydantic import (
 )
 
 from gossan.exceptions import StudyError
-from gossan.mistakes import check_setting as check_setting
 from gossan.mistakes import explain_settings, nearest_file
-from gossan.mistakes import suggest as suggest
 
 
 def _known_crs(value: str) -> str:

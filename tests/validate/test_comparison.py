@@ -9,10 +9,17 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from gossan import io
 from gossan.exceptions import LabelError
 from gossan.grid import Grid
-from gossan.labels import NegativeSampler, RandomNegatives, SpyNegatives, label_cells
+from gossan.labels import (
+    NegativeSampler,
+    OtherDepositNegatives,
+    RandomNegatives,
+    SpyNegatives,
+    label_cells,
+)
 from gossan.methods import make_model, make_sampler
 from gossan.splits import DepositClusterFolds
 from gossan.validate import Workflow, compare_workflows, cross_validate
+from gossan.validate.comparison import _by_sampler
 
 SHAPE = (30, 40)
 DEPOSITS = [(4, 4), (6, 11), (22, 5), (25, 12), (5, 33), (12, 28), (22, 34), (15, 20)]
@@ -191,8 +198,26 @@ def test_a_reference_that_cannot_be_run_is_an_error(area):
 
 def test_names_tell_workflows_apart(area):
     """Two rows of one name would be one."""
-    with pytest.raises(ValueError, match="same name"):
+    with pytest.raises(ValueError, match="Two workflows are named"):
         compare_workflows([workflow(), workflow()], *area, **SETTINGS)
+
+
+def test_a_reference_that_is_not_compared_is_an_error(area):
+    """The nearest name is told."""
+    with pytest.raises(ValueError, match=r"named 'extra-tree × random'\. Did you mean"):
+        compare_workflows(two(), *area, **SETTINGS, reference="extra-tree × random")
+
+
+def test_samplers_that_differ_deep_within_a_setting_share_no_draws():
+    """A long list of occurrences is told apart by its middle, which repr leaves out."""
+    places = [[float(k), 0.0] for k in range(500)]
+    moved = [*places[:250], [250.0, 9.0], *places[251:]]
+    like, unlike = (
+        [workflow(name=name, sampler=OtherDepositNegatives(p)) for name, p in pairs]
+        for pairs in ([("a", places), ("b", list(places))], [("a", places), ("b", moved)])
+    )
+    assert len(_by_sampler(like)) == 1
+    assert len(_by_sampler(unlike)) == 2
 
 
 def test_the_consensus_of_like_workflows_ranks_like_one(area):

@@ -23,7 +23,7 @@ from gossan.labels.places import (
     touching_patches,
     within_distance,
 )
-from gossan.study import check_setting, suggest
+from gossan.mistakes import check_setting, suggest
 
 Made = TypeVar("Made")
 

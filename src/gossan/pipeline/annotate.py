@@ -13,6 +13,7 @@ import xarray as xr
 
 from gossan import io
 from gossan.annotate import (
+    GEOLOGIST,
     Annotation,
     RecursiveAnnotator,
     RecursiveNegatives,
@@ -149,7 +150,7 @@ def _write(
 
 
 def _log(found: Annotation, cells: StudyCells, frame: gpd.GeoDataFrame) -> Iterator[pd.DataFrame]:
-    signed = frame[frame["decision"].isin(["accept", "reject", "deposit"])]
+    signed = frame[frame["decision"].isin(GEOLOGIST)]
     authors = signed.set_index(["row", "column"])["by"]
     for number in range(len(found.rounds)):
         yield annotation_log(found, cells.rows, cells.columns, number, authors)

@@ -15,6 +15,7 @@ from gossan.annotate import RecursiveNegatives
 from gossan.exceptions import StudyError
 from gossan.labels import AllUnlabelled, NegativeSampler
 from gossan.methods import METHODS, SAMPLERS, make_model, make_sampler
+from gossan.mistakes import suggest
 from gossan.pipeline.folder import Progress, RunFolder, claim, refuse_foreign, run_folder
 from gossan.pipeline.inputs import evidence_stage, labels_stage, refuse_changed, study_decisions
 from gossan.pipeline.keys import hash_of, input_digests, stage_keys
@@ -33,7 +34,7 @@ from gossan.report import (
     render_comparison,
     score_style,
 )
-from gossan.study import Study, suggest
+from gossan.study import Study
 from gossan.validate import Comparison, Workflow, compare_workflows
 
 RATIO = 5.0
@@ -164,7 +165,8 @@ def study_negatives(study: Study, method: str, name: str) -> NegativeSampler:
 
 def _own_workflow(study: Study, method: str) -> Workflow:
     """A method with its own negatives and draws, as a study without `[negatives]` runs it."""
-    model, sampler, draws = study_model(study.with_method(method))
+    settings = study.method.parameters if method == study.method.name else {}
+    model, sampler, draws = study_model(study.with_method(method, **settings))
     return Workflow(f"{method} × default", method, "default", model, sampler, draws)
 
 
@@ -213,6 +215,8 @@ def _controls(study: Study, method: str, draws: int) -> list[Workflow]:
 def _known(
     what: str, names: Sequence[str] | None, catalogue: Any, also: Sequence[str] = ()
 ) -> list[str]:
+    if names is not None and not names:
+        raise StudyError(f"No {what} is named: give one or more of {', '.join(catalogue)}.")
     for name in names or ():
         if name not in catalogue and name not in also:
             raise StudyError(f"Unknown {what} {name!r}.{suggest(name, catalogue)}")
@@ -236,14 +240,19 @@ def _reference(study: Study, workflows: Sequence[Workflow], name: str | None) ->
 def _store(
     study: Study, run: RunFolder, labels: str, workflows: Sequence[Workflow]
 ) -> io.ArrayFolder:
-    """Finished pieces, under the hash of what they are made from but for the list of workflows."""
+    """Finished pieces, under the hash of all that they are made from, every workflow included."""
     key = hash_of(
         labels,
         study.validation.model_dump(exclude={"bootstrap"}),
         study.seed,
-        sorted({(w.name, repr(w.model), repr(w.sampler), w.n_draws) for w in workflows}),
+        sorted((w.name, _described(w.model), _described(w.sampler), w.n_draws) for w in workflows),
     )
     return io.ArrayFolder(run.path / ".stages" / "comparison" / key[:16])
+
+
+def _described(estimator: Any) -> str:
+    """Kind and settings, whole: scikit-learn's repr leaves out the middle of a long setting."""
+    return f"{type(estimator).__name__} {estimator.get_params()}"
 
 
 def _write(study: Study, path: Path, found: Comparison, deposits: gpd.GeoDataFrame) -> None:

@@ -15,12 +15,12 @@ import xarray as xr
 from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
-from gossan.draws import DrawEnsemble, draw_seeds
+from gossan.draws import DrawEnsemble, DrawnNegatives, draw_seeds
 from gossan.evaluate import AREAS, held_out_summary, paired_difference, rank_bounds
 from gossan.evidence import CellFeatures, FeatureSubset, centre_features
 from gossan.exceptions import GossanError, LabelError
 from gossan.grid import Grid
-from gossan.labels import NegativeSampler
+from gossan.mistakes import suggest
 from gossan.validate.cells import (
     FloatArray,
     IntArray,
@@ -148,17 +148,16 @@ def compare_workflows(
     Raises
     ------
     LabelError
-        If every workflow failed, or the reference did.
+        If the reference failed.
+    ValueError
+        If there is no workflow, two have one name, or none has the reference's.
 
     References
     ----------
     Zhang, S. E. et al. (2024). Workflow-induced uncertainty in data-driven mineral prospectivity
     mapping. Natural Resources Research 33, 995-1023. doi 10.1007/s11053-024-10322-8
     """
-    names = [workflow.name for workflow in workflows]
-    if len(set(names)) < len(names):
-        raise ValueError("Two workflows have the same name; names tell the rows apart.")
-    reference = names[0] if reference is None else reference
+    reference = _checked_reference([workflow.name for workflow in workflows], reference)
     cells = study_cells(evidence, labels)
     setting = _Setting(
         cells=cells,
@@ -172,9 +171,9 @@ def compare_workflows(
     failed = [(w.name, reason) for w in workflows if (reason := _failure(setting, w, store))]
     lost = dict(failed)
     kept = [workflow for workflow in workflows if workflow.name not in lost]
-    if reference in lost or not kept:
+    if reference in lost:
         raise LabelError(
-            f"The reference workflow {reference!r} could not be run: {lost.get(reference, '')} "
+            f"The reference workflow {reference!r} could not be run: {lost[reference]} "
             "Name another one as reference."
         )
     table = _table(setting, kept, store, reference, n_bootstrap)
@@ -189,6 +188,17 @@ def compare_workflows(
         n_cells=len(cells.labels),
         n_folds=len(setting.splits),
     )
+
+
+def _checked_reference(names: list[str], reference: str | None) -> str:
+    if not names:
+        raise ValueError("There is no workflow to compare: give at least one.")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"Two workflows are named {twice[0]!r}; names tell the rows apart.")
+    if reference is not None and reference not in names:
+        raise ValueError(f"No workflow is named {reference!r}.{suggest(reference, names)}")
+    return names[0] if reference is None else reference
 
 
 @dataclass(frozen=True)
@@ -218,14 +228,14 @@ class _Setting:
         in_part = (self.parts == part) | (self.parts == -2 - part)
         return train[~in_part[train]]
 
-    def draw(self, shown: IntArray, workflows: list[Workflow]) -> _Drawn:
+    def draw(self, shown: IntArray, workflows: list[Workflow]) -> DrawnNegatives:
         """The draws of a sampler that its workflows share, positions among the cells shown."""
         seeds = draw_seeds(self.random_state, max(workflow.n_draws for workflow in workflows))
         X = centre_features(FeatureSubset(self.cells.features, shown))
         y, coordinates = self.cells.training_labels[shown], self.cells.coordinates[shown]
-        return _Drawn(workflows[0].sampler.sample_many(X, y, coordinates, seeds))
+        return DrawnNegatives(workflows[0].sampler.sample_many(X, y, coordinates, seeds))
 
-    def fit(self, workflow: Workflow, drawn: _Drawn, shown: IntArray) -> DrawEnsemble:
+    def fit(self, workflow: Workflow, drawn: DrawnNegatives, shown: IntArray) -> DrawEnsemble:
         """A workflow's ensemble on the draws given."""
         ensemble = DrawEnsemble(workflow.model, drawn, workflow.n_draws, self.random_state)
         features = FeatureSubset(self.features(workflow), shown)
@@ -279,7 +289,8 @@ def _by_sampler(workflows: Sequence[Workflow]) -> list[list[Workflow]]:
     """Workflows that can share their draws of negatives."""
     groups: dict[str, list[Workflow]] = {}
     for workflow in workflows:
-        groups.setdefault(repr(workflow.sampler), []).append(workflow)
+        # By content: scikit-learn's repr leaves out the middle of a long setting.
+        groups.setdefault(joblib.hash(workflow.sampler), []).append(workflow)
     return list(groups.values())
 
 
@@ -329,22 +340,6 @@ def _quantised(scores: FloatArray) -> npt.NDArray[np.uint16]:
     return np.round(share * _STEPS).astype(np.uint16)
 
 
-class _Drawn(NegativeSampler):
-    """Draws already made, for all workflows of a sampler."""
-
-    def __init__(self, draws: list[npt.NDArray[np.int64]]) -> None:
-        self.draws = draws
-
-    def sample_many(
-        self,
-        X: Any,  # noqa: ARG002
-        labels: Any,  # noqa: ARG002
-        coordinates: Any,  # noqa: ARG002
-        random_states: Sequence[Any],
-    ) -> list[npt.NDArray[np.int64]]:
-        return self.draws[: len(random_states)]
-
-
 def _key(fold: int, part: int, workflow: Workflow) -> str:
     place = "map" if fold == _FULL else f"fold-{fold}-part-{part}"
     return f"{place} {workflow.name}"
@@ -371,33 +366,13 @@ def _table(
         [np.full(len(setting.held_out(f)), f) for f in range(len(setting.splits))]
     )
     ranks = {workflow.name: _pooled_bounds(setting, workflow, store) for workflow in workflows}
-    rows: list[dict[str, Any]] = [
-        {
-            "workflow": workflow.name,
-            "method": workflow.method,
-            "negatives": workflow.negatives,
-            "draws": workflow.n_draws,
-            "role": workflow.role,
-            "selectivity": 1 - float(store[_key(_FULL, 0, workflow)]["above_half"]),
-            "seconds": _seconds(setting, workflow, store),
-        }
-        for workflow in workflows
-    ]
-    consensus = [w for w in workflows if w.role == "workflow"]
-    if len(consensus) > 1:
-        name = f"consensus of {len(consensus)}"
-        ranks[name] = _consensus_bounds(setting, consensus, store)
-        rows.append(
-            {
-                "workflow": name,
-                "method": "consensus",
-                "negatives": "",
-                "draws": 1,
-                "role": "consensus",
-                "selectivity": np.nan,
-                "seconds": np.nan,
-            }
-        )
+    rows = [_row(setting, workflow, store) for workflow in workflows]
+    voters = [workflow for workflow in workflows if workflow.role == "workflow"]
+    if len(voters) > 1:
+        name = f"consensus of {len(voters)}"
+        ranks[name] = _consensus_bounds(setting, voters, store)
+        rows.append({"workflow": name, "method": "consensus", "negatives": "", "draws": 1})
+        rows[-1] |= {"role": "consensus", "selectivity": np.nan, "seconds": np.nan}
     for row in rows:
         summary = held_out_summary(
             ranks[row["workflow"]],
@@ -417,6 +392,19 @@ def _table(
             row |= _differences(difference)
     table = pd.DataFrame(rows).sort_values("auc_background", ascending=False, kind="stable")
     return table.reset_index(drop=True)
+
+
+def _row(setting: _Setting, workflow: Workflow, store: Store) -> dict[str, Any]:
+    """What a workflow is, how selective its map, and how long it took."""
+    return {
+        "workflow": workflow.name,
+        "method": workflow.method,
+        "negatives": workflow.negatives,
+        "draws": workflow.n_draws,
+        "role": workflow.role,
+        "selectivity": 1 - float(store[_key(_FULL, 0, workflow)]["above_half"]),
+        "seconds": _seconds(setting, workflow, store),
+    }
 
 
 def _figures(summary: dict[str, Any]) -> dict[str, float]:
