@@ -20,6 +20,7 @@ from gossan.labels import (
     SpyNegatives,
     make_named,
 )
+from gossan.mistakes import check_setting, suggest
 from gossan.models import (
     BaggingPU,
     CellClassifier,
@@ -35,7 +36,6 @@ from gossan.models import (
     LayerScreen,
     WeightsOfEvidence,
 )
-from gossan.mistakes import check_setting, suggest
 
 
 @dataclass(frozen=True)
@@ -198,9 +198,11 @@ _ENTRIES = [
         "Elkan–Noto",
         ElkanNoto,
         "Divides the chance of being a known deposit by the share of deposits that are known.",
-        "Choose it where the score has to be read as a chance of ore: it corrects a forest for the "
-        "deposits that nobody has found. It ranks much like the forest. Where discovery followed "
-        "roads the correction is wrong by as much.",
+        "Choose it to see what correcting for undiscovered deposits does to a forest's scores; it "
+        "ranks much like the forest. Read them as chances of ore only where ore stands clear of "
+        "other ground and the method learns from every unlabelled cell: from draws of them, or "
+        "where ore and other ground overlap, they are many times too high. Where discovery "
+        "followed roads the correction is wrong by as much.",
         negatives="random",
         draws=5,
         negatives_parameters=MappingProxyType({"ratio": 20.0}),

@@ -45,6 +45,11 @@ class ElkanNoto(CellExtraTrees):
     Labels 0 and -1 are one pool, the unlabelled, and classes are not balanced: g counts. Discovery
     near roads breaks the assumption: then the score says "ore that would be known by now".
 
+    Two more things make the score a chance of ore. The cells given must be all of the area: where
+    the unlabelled are a draw of few, ore is rarer on the ground than the score says. And ore must
+    stand clear of other ground: g averages c over positives only if none of them could be barren,
+    and less where they overlap, so that c is too low and the score too high.
+
     **Missing values**: as in :class:`CellExtraTrees`.
 
     References
