@@ -19,6 +19,7 @@ from gossan.annotate import (
     RecursiveNegatives,
     annotation_frame,
     annotation_log,
+    geologist_rows,
 )
 from gossan.exceptions import SurveyDataError
 from gossan.grid import Grid
@@ -74,7 +75,8 @@ def annotate_study(
     ------
     gossan.exceptions.GossanError
         For whatever is wrong with the survey's files or settings, with the annotation, or if the
-        annotation was edited while this ran: then nothing of it is replaced.
+        annotation was edited while this ran, or holds decisions that the study does not read:
+        then nothing of it is replaced.
     """
     path = run_folder(study, output)
     check_settings(study)
@@ -91,6 +93,7 @@ def annotate_study(
         labels = labels_stage(study, run, keys["labels"], evidence, deposits, decisions)
         refuse_changed(study, run, digests)
         if not run.finished("annotation", keys["annotation"], [ANNOTATION, *OUTPUTS]):
+            _refuse_unread(study, run, decisions)
             outputs = [ANNOTATION, *OUTPUTS]
             with run.making("annotation", keys["annotation"], outputs):
                 found, cells = _annotate(study, run, evidence, labels)
@@ -177,3 +180,22 @@ def _refuse_edited(file: Path, before: str | None) -> None:
             f"{file} was edited while the annotation ran; it is left as it is. Run again, and "
             "the new decisions are honoured."
         )
+
+
+def _refuse_unread(study: Study, run: RunFolder, decisions: gpd.GeoDataFrame | None) -> None:
+    """Never write over what a geologist decided here while the study names another file."""
+    file = run.path / ANNOTATION
+    if study.negatives.annotation is None or not run.edited("annotation", ANNOTATION):
+        return
+    read = set() if decisions is None else _places(decisions)
+    unread = _places(geologist_rows(io.read_annotation(file), str(file))) - read
+    if unread:
+        raise SurveyDataError(
+            f"{file} holds {len(unread)} decision(s) that are not in "
+            f"{study.negatives.annotation!r}, which the study names under [negatives]. Copy them "
+            "there, or remove the file if they are of no use."
+        )
+
+
+def _places(decisions: gpd.GeoDataFrame) -> set[tuple[str, str]]:
+    return set(zip(decisions.to_wkt().geometry, decisions["decision"], strict=True))

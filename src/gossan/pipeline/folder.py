@@ -40,6 +40,12 @@ class RunFolder:
         self.reused.append(stage)
         return True
 
+    def edited(self, stage: str, output: str) -> bool:
+        """Whether a file that is there is not as the stage left it."""
+        record = io.read_json_if_whole(self._record(stage)) or {}
+        path = self.path / output
+        return path.exists() and (record.get("outputs") or {}).get(output) != io.file_digest(path)
+
     @contextmanager
     def making(self, stage: str, key: str, outputs: list[str]) -> Iterator[None]:
         """Time a stage and record it as finished on the way out, unless it fails."""
