@@ -9,8 +9,9 @@ import xarray as xr
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
+from gossan.annotate.decisions import DOUBTFUL, NEGATIVE
 from gossan.report import convergence_plot, png_bytes, round_maps
-from gossan.report.annotation import _TINTS, BARREN, DOUBTFUL, rounds_shown
+from gossan.report.annotation import _TINTS, rounds_shown
 from gossan.report.theme import RUST
 
 
@@ -28,7 +29,7 @@ class Rounds:
 def _rounds(score, count=4) -> Rounds:
     scores = xr.concat([score] * count, "round").assign_coords(round=np.arange(count))
     decisions = scores.copy(data=np.zeros(scores.shape, np.int8))
-    decisions[:, 30:40, 10:20] = BARREN
+    decisions[:, 30:40, 10:20] = NEGATIVE
     decisions[:, 45, 50] = DOUBTFUL
     return Rounds(scores, decisions)
 
@@ -71,7 +72,7 @@ def test_only_the_chosen_round_is_framed(rounds, inputs):
 def test_ground_set_aside_is_painted_where_it_lies(rounds, inputs):
     """Barren and doubtful cells, those and no others."""
     panel = _panels(rounds.map(inputs))[0]
-    for code in (BARREN, DOUBTFUL):
+    for code in (NEGATIVE, DOUBTFUL):
         np.testing.assert_array_equal(_covered(panel, code), rounds.decisions[0] == code)
 
 
@@ -81,11 +82,11 @@ def test_one_doubtful_cell_outlives_thinning(inputs):
     score = score.assign_coords(y=-500.0 * np.arange(840), x=500.0 * np.arange(1120))
     rounds = _rounds(score.rio.write_crs(inputs.score.rio.crs), count=1)
     rounds.decisions[:] = 0
-    rounds.decisions[0, 500, 700], rounds.decisions[0, 600, 700] = DOUBTFUL, BARREN
+    rounds.decisions[0, 500, 700], rounds.decisions[0, 600, 700] = DOUBTFUL, NEGATIVE
     panel = _panels(rounds.map(inputs, chosen=0))[0]
     assert max(panel.images[0].get_array().shape) <= 400
     assert _covered(panel, DOUBTFUL).sum() == 1
-    assert _covered(panel, BARREN) is None
+    assert _covered(panel, NEGATIVE) is None
 
 
 def test_what_a_geologist_decided_is_marked_where_it_lies(rounds, inputs):

@@ -43,8 +43,8 @@ def annotation_frame(
     reviewed : geopandas.GeoDataFrame, optional
         A geologist's rows from :func:`geologist_rows`: who decided and why is carried over.
     max_cells : int, default 250,000
-        In a larger area only the cells that are not plain negatives are written, the highest
-        scores first; a geologist may add points anywhere.
+        In a larger area so many are written: those that are no plain negatives first, then by
+        score from the highest; a geologist may add points anywhere.
 
     Returns
     -------

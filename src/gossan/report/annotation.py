@@ -15,14 +15,12 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from gossan.annotate.decisions import ACCEPTED, DEPOSIT, DOUBTFUL, NEGATIVE, REJECTED
 from gossan.report.figures import PERCENT
 from gossan.report.maps import KNOWN, SCORE_TITLE
 from gossan.report.shares import MAP_AREAS, thin, thinning
 from gossan.report.sheet import Panels, Sheet
 from gossan.report.theme import INK, MUTED, RUST, SLATE, class_colours, new_figure, themed
-
-BARREN, DOUBTFUL, ACCEPTED, REJECTED, DEPOSIT = 1, 2, 3, 4, 5
-"""Codes of decisions; 0 is left unlabelled, 6 a known deposit."""
 
 PANELS = 12
 """Most rounds shown side by side."""
@@ -31,7 +29,7 @@ STOPPING_SHARE = 0.01
 """Share of the annotated set below whose change the rounds end."""
 
 _TINTS = {
-    BARREN: ("#c3ccd1", "annotated as barren"),
+    NEGATIVE: ("#c3ccd1", "annotated as barren"),
     DOUBTFUL: (SLATE, "doubtful, set aside"),
 }
 # A geologist decides on few cells: a symbol is seen where a cell would not be.
@@ -46,7 +44,7 @@ _SERIES: dict[str, dict[str, Any]] = {
     "n_doubtful": {"label": "doubtful, set aside", "color": SLATE, "marker": "s"},
     "changed": {"label": "changed in the round", "color": INK, "marker": "o"},
     "inner_auc": {"label": "AUC", "color": RUST, "marker": "o"},
-    "inner_capture": {"label": "capture in the top 5 %", "color": SLATE, "marker": "D"},
+    "inner_capture": {"label": "capture, mean of 1–10 %", "color": SLATE, "marker": "D"},
     "positives_below": {"label": "deposits scoring as barren", "color": INK, "marker": "v"},
 }
 _PANEL_SERIES = (
@@ -114,9 +112,9 @@ def convergence_plot(rounds: pd.DataFrame, *, chosen: int) -> Figure:
     ----------
     rounds : pandas.DataFrame
         One row a round: ``round``; ``n_negative`` and ``n_doubtful`` cells; ``changed``, the share
-        of the annotated set that changed; ``inner_auc``, ``inner_capture`` (held out inside the
-        training fold, at 5 % of the area; may be NaN); ``positives_below``, the share of positives
-        that score as negatives.
+        of the annotated set that changed; ``inner_auc`` and ``inner_capture``, of deposits held out
+        inside the training fold (capture is the mean at 1, 2, 5 and 10 % of the area; may be NaN);
+        ``positives_below``, the share of positives that score as negatives.
     chosen : int
         The round whose annotation is used.
     """
@@ -192,11 +190,11 @@ def _round_names(scores: xr.DataArray) -> list[int]:
 
 def _draw_decisions(sheet: Sheet, decisions: npt.NDArray[Any]) -> None:
     """Tint what the model annotated; mark by symbols what a geologist decided."""
-    barren = thin(decisions == BARREN, keep="mean", limit=sheet.limit) >= 0.5
+    barren = thin(decisions == NEGATIVE, keep="mean", limit=sheet.limit) >= 0.5
     if barren.mean() > 0.5:  # nearly all ground is: what matters is what was set aside
         barren[:] = False
     doubtful = thin(decisions == DOUBTFUL, keep="max", limit=sheet.limit) > 0
-    for where, code in ((barren & ~doubtful, BARREN), (doubtful, DOUBTFUL)):
+    for where, code in ((barren & ~doubtful, NEGATIVE), (doubtful, DOUBTFUL)):
         if where.any():
             tint = np.where(where, 1.0, np.nan)
             sheet.draw(tint, cmap=ListedColormap([_TINTS[code][0]]), vmin=0, vmax=1)

@@ -191,8 +191,8 @@ def comparison_words(table: pd.DataFrame, reference: str) -> list[str]:
         control = controls.sort_values("auc_background", ascending=False, kind="stable").iloc[0]
         sentences.append(
             f"The best control, {control['workflow']}, reaches an AUC of "
-            f"{control['auc_background']:.2f}: only what a workflow has over that is worth its "
-            "trouble."
+            f"{control['auc_background']:.2f}: only what recursive negatives have over that is "
+            "owed to their rounds."
         )
     return sentences
 
