@@ -41,7 +41,8 @@ def test_decisions_survive_wherever_the_file_lies(study, gossan):
     study.write_text(study.read_text() + 'annotation = "my-review.gpkg"\n')
     refused = annotate()
     assert refused.returncode != 0
-    assert "holds 1 decision(s) that are not in 'my-review.gpkg'" in " ".join(refused.stderr.split())
+    said = " ".join(refused.stderr.split())
+    assert "holds 1 decision(s) that are not in 'my-review.gpkg'" in said
 
     shutil.copy(annotation, named)
     assert annotate().returncode == 0
