@@ -173,7 +173,8 @@ class Rounds:
             weights = self.weights[stream]
             # At most half of what may be drawn, so that every cell stays out of some draws.
             size = min(round(settings.ratio * len(positives)), max(1, (weights > 0).sum() // 2))
-            drawn = draw_cells(weights, max(1, size), generator, self.strata, self.shares)
+            strata = self.strata if number > 0 else None  # round 0 is plain random draws
+            drawn = draw_cells(weights, max(1, size), generator, strata, self.shares)
             draws.append(np.sort(drawn))
             seeds.append(int(generator.integers(2**31)))
             shown.append((positives, np.concatenate([self.barren, self.cells[draws[-1]]])))
