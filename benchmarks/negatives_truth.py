@@ -35,8 +35,16 @@ from gossan.validate import study_cells
 
 HERE = Path(__file__).resolve().parent
 SCRATCH = HERE / "scratch" / "negatives_truth"
-RATIO, DRAWS, ROUNDS = 5.0, 10, 3
+RATIO, DRAWS = 5.0, 10
 AREAS = (0.02, 0.05, 0.10)
+RECURSIVE: dict[str, tuple[dict[str, Any], list[int]]] = {
+    "purge 5 %": ({"purge": 0.05}, [1, 2, 3]),
+    "purge 5 %, accumulating": ({"purge": 0.05, "mode": "accumulate"}, [1, 2, 3]),
+    "purge 20 %": ({"purge": 0.2}, [2]),
+    "lowest 30 %": ({"select": "lowest"}, [1, 3]),
+    "weight": ({"select": "weight"}, [2]),
+}
+"""Name → settings, and the rounds counted."""
 FIGURES = {
     "mineralised": "drawn cells truly mineralised, %",
     "lost": "undiscovered deposits learned as barren, %",
@@ -88,27 +96,21 @@ def strategies(area: dict[str, Any]) -> dict[str, list[np.ndarray]]:
         for name, sampler in samplers.items()
     }
     size = round(RATIO * int((labels == 1).sum()))
-    for name, settings in {
-        "purge 5 %": {"purge": 0.05},
-        "purge 5 %, accumulating": {"purge": 0.05, "mode": "accumulate"},
-        "purge 20 %": {"purge": 0.2},
-        "lowest 30 %": {"select": "lowest"},
-    }.items():
-        found = gs.RecursiveAnnotator(
-            ratio=RATIO, guard=False, max_rounds=ROUNDS, tolerance=0.0, **settings
-        ).annotate(X, labels, coordinates)
-        for number in range(1, ROUNDS + 1):
+    for name, (settings, shown) in RECURSIVE.items():
+        annotator = gs.RecursiveAnnotator(
+            ratio=RATIO, guard=False, max_rounds=shown[-1], tolerance=0.0, **settings
+        )
+        found = annotator.annotate(X, labels, coordinates)
+        for number in shown:
             pool = found.cells[found.decisions[number] == DECISIONS["negative"]]
+            count = min(size, len(pool))
             drawn[f"{name}, round {number}"] = [
-                np.sort(np.random.default_rng(s).choice(pool, min(size, len(pool)), replace=False))
-                for s in seeds
+                np.sort(np.random.default_rng(seed).choice(pool, count, replace=False))
+                for seed in seeds
             ]
-    for number in (1, ROUNDS):
-        found = gs.RecursiveAnnotator(
-            select="weight", ratio=RATIO, guard=False, max_rounds=number, tolerance=0.0
-        ).annotate(X, labels, coordinates)
-        drawn[f"weight, round {number}"] = [
-            found.draw(size, np.random.default_rng(s)) for s in seeds
+        # The last round draws as the sampler does: by weight, or evenly over area and geology.
+        drawn[f"{name}, round {shown[-1]}"] = [
+            found.draw(size, np.random.default_rng(seed)) for seed in seeds
         ]
     sampler = gs.RecursiveNegatives(ratio=RATIO)
     drawn["recursive, default with guard"] = sampler.sample_many(X, labels, coordinates, seeds)

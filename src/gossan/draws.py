@@ -7,9 +7,9 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
@@ -130,14 +130,8 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         # Every cell that any draw takes is read once: the features may lie in a store on disk.
         read = np.unique(np.concatenate(shown))
         values = X[read]
-        # Each draw has one thread: teams of threads inside a pool of threads wait for one another.
-        # The limit on BLAS holds for the whole process, that on OpenMP for a thread.
-        alone = 1 if self.n_draws > 1 else None
-        with threadpool_limits(limits=alone, user_api="blas"):
-            self.members_ = Parallel(n_jobs=-1, prefer="threads")(
-                delayed(self._fit_member)(values[np.searchsorted(read, cells)], y[cells], seed)
-                for cells, seed in zip(shown, seeds, strict=True)
-            )
+        sets = [(values[np.searchsorted(read, cells)], y[cells]) for cells in shown]
+        self.members_ = self._fit_members(sets, seeds)
         self.n_training_cells_ = [len(cells) for cells in shown]
         self.classes_ = np.array([0, 1])
         return self
@@ -182,17 +176,33 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
             raise LabelError(f"{sampler} found no unlabelled cell to draw from.")
         return draws
 
+    def _fit_members(
+        self, sets: list[tuple[FloatArray, npt.NDArray[Any]]], seeds: list[int]
+    ) -> list[Any]:
+        """One member a draw: side by side, or in turn where a member has threads of its own.
+
+        Teams of threads inside a pool of threads wait for one another, and scikit-learn's change
+        the process's warning filters under one another.
+        """
+        if len(sets) == 1 or _settings(self.estimator, "n_jobs"):
+            return [self._fit_member(*cells, seed) for cells, seed in zip(sets, seeds, strict=True)]
+        # The limit on BLAS holds for the whole process, that on OpenMP for a thread.
+        with threadpool_limits(limits=1, user_api="blas"):
+            return Parallel(n_jobs=-1, prefer="threads")(
+                delayed(self._fit_alone)(*cells, seed)
+                for cells, seed in zip(sets, seeds, strict=True)
+            )
+
+    def _fit_alone(self, X: FloatArray, y: npt.NDArray[Any], seed: int) -> Any:
+        with threadpool_limits(limits=1, user_api="openmp"):
+            return self._fit_member(X, y, seed)
+
     def _fit_member(self, X: FloatArray, y: npt.NDArray[Any], seed: int) -> Any:
         """One clone, fitted to one draw; drawn cells are negatives unless it learns from them."""
         member = clone(self.estimator)
         member.set_params(**dict.fromkeys(_settings(member, "random_state"), seed))
-        threads = {k: v for k, v in _settings(member, "n_jobs").items() if v is not None}
-        if self.n_draws > 1:  # the draws already use every processor
-            member.set_params(**dict.fromkeys(threads, 1))
         unlabelled = -1 if getattr(member, "uses_unlabelled", False) else 0
-        with threadpool_limits(limits=1 if self.n_draws > 1 else None, user_api="openmp"):
-            member.fit(X, np.where(y == -1, unlabelled, y))
-        return member.set_params(**threads)
+        return member.fit(X, np.where(y == -1, unlabelled, y))
 
     def predict_proba(self, X: FloatArray) -> FloatArray:
         """Mean score in the second column, shape (n, 2)."""

@@ -26,7 +26,9 @@ class RecursiveAnnotator(BaseEstimator):
     The deposits are dealt into clusters, and each member leaves one cluster out: so the deposits
     too are scored out of bag. The members that leave out a cluster form a stream with its own
     rounds, so whatever a stream annotates, it has never seen its own cluster; that makes the inner
-    held-out figures honest, and the guard falls back to the best earlier round by them.
+    held-out figures honest, and the guard falls back to the best earlier round by them. (With
+    ``select="lowest"`` one number, the low quantile of the other clusters' ranks, comes from
+    streams that did see it.)
 
     Parameters
     ----------

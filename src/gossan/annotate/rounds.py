@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.ensemble._forest import ForestClassifier
 from threadpoolctl import threadpool_limits
 
 from gossan.annotate.annotation import Annotation, FloatArray, IntArray, draw_cells
@@ -172,19 +173,21 @@ class Rounds:
             weights = self.weights[stream]
             # At most half of what may be drawn, so that every cell stays out of some draws.
             size = min(round(settings.ratio * len(positives)), max(1, (weights > 0).sum() // 2))
-            drawn = draw_cells(weights, max(1, size), generator, self.strata, self.shares)
+            strata = self.strata if number > 0 else None  # round 0 is plain random draws
+            drawn = draw_cells(weights, max(1, size), generator, strata, self.shares)
             draws.append(np.sort(drawn))
             seeds.append(int(generator.integers(2**31)))
             shown.append((positives, np.concatenate([self.barren, self.cells[draws[-1]]])))
         read = np.unique(np.concatenate([np.concatenate(pair) for pair in shown]))
         values = ground.features[read]
+        # In turn: forests in threads would change the process's warning filters under one another.
         with threadpool_limits(limits=1):
-            members = Parallel(n_jobs=-1, prefer="threads")(
-                delayed(_fit_member)(
+            members = [
+                _fit_member(
                     self._member(seed), values[np.searchsorted(read, np.concatenate(pair))], pair
                 )
                 for seed, pair in zip(seeds, shown, strict=True)
-            )
+            ]
         return members, draws
 
     def _member(self, seed: int) -> Any:
@@ -330,7 +333,14 @@ def _fit_member(member: Any, X: FloatArray, pair: tuple[IntArray, IntArray]) -> 
 
 
 def _probability(member: Any, X: FloatArray) -> npt.NDArray[np.float32]:
-    return member.predict_proba(X)[:, 1].astype(np.float32)
+    """Positive probability (n,); a forest's trees are asked one by one, in this thread."""
+    if not isinstance(member, ForestClassifier):
+        return member.predict_proba(X)[:, 1].astype(np.float32)
+    cells = np.ascontiguousarray(X, dtype=np.float32)
+    total = np.zeros(len(cells))
+    for tree in member.estimators_:
+        total += tree.predict_proba(cells, check_input=False)[:, 1]
+    return (total / len(member.estimators_)).astype(np.float32)
 
 
 def _highest(score: FloatArray, among: BoolArray, share: float) -> IntArray:
