@@ -11,6 +11,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import stats
 from scipy.stats import spearmanr
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, recall_score, roc_auc_score
@@ -537,15 +538,31 @@ def test_no_capture_is_not_certainty():
     assert 0.09 < high < 0.11
 
 
+def test_paired_interval_covers_no_difference_as_often_as_it_says():
+    """Six clusters without any true difference: about 95 % of intervals hold zero, not 85 %."""
+    rng = np.random.default_rng(0)
+    held, clusters = 0, np.repeat(np.arange(6), 4)
+    for _ in range(400):
+        shift = rng.normal(0, 0.05, 6)[clusters]
+        a = np.clip(0.5 + shift + rng.normal(0, 0.02, 24), 0, 1)
+        difference = evaluate.paired_difference(a, np.full(24, 0.5), clusters, n_bootstrap=1000)
+        low, high = difference["ci95"]["auc_background"]
+        held += low <= 0 <= high
+    assert 0.92 < held / 400 < 0.99
+
+
 def test_bootstrap_resamples_whole_clusters():
     """The interval equals that of literally repeating the drawn clusters' deposits."""
     rng = np.random.default_rng(4)
     ranks, clusters = rng.beta(3, 1, 23), rng.integers(0, 5, 23)
     summary = evaluate.held_out_summary(ranks, clusters, n_bootstrap=200, random_state=9)
+    # Hesterberg's expanded percentiles for five clusters.
+    reach = np.sqrt(5 / 4) * stats.t.ppf(0.975, 4)
+    limits = 100 * stats.norm.cdf([-reach, reach])
     draws = np.random.default_rng(9).multinomial(5, np.full(5, 0.2), size=200)
     resamples = [np.repeat(ranks, draw[clusters]) for draw in draws]
-    auc = np.percentile([sample.mean() for sample in resamples], [2.5, 97.5])
-    capture = np.percentile([np.mean(sample >= 0.9) for sample in resamples], [2.5, 97.5])
+    auc = np.percentile([sample.mean() for sample in resamples], limits)
+    capture = np.percentile([np.mean(sample >= 0.9) for sample in resamples], limits)
     area = np.percentile(
         [
             evaluate.held_out_summary(sample, np.arange(sample.size), n_bootstrap=1)[
@@ -553,7 +570,7 @@ def test_bootstrap_resamples_whole_clusters():
             ]["area"]
             for sample in resamples
         ],
-        [2.5, 97.5],
+        limits,
     )
     np.testing.assert_allclose(summary["ci95"]["auc_background"], auc)
     share, z = summary["capture"]["0.10"], 1.959963984540054

@@ -130,8 +130,8 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         # Every cell that any draw takes is read once: the features may lie in a store on disk.
         read = np.unique(np.concatenate(shown))
         values = X[read]
-        sets = [(values[np.searchsorted(read, cells)], y[cells]) for cells in shown]
-        self.members_ = self._fit_members(sets, seeds)
+        places = [np.searchsorted(read, cells) for cells in shown]
+        self.members_ = self._fit_members(values, y[read], places, seeds)
         self.n_training_cells_ = [len(cells) for cells in shown]
         self.classes_ = np.array([0, 1])
         return self
@@ -177,20 +177,23 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         return draws
 
     def _fit_members(
-        self, sets: list[tuple[FloatArray, npt.NDArray[Any]]], seeds: list[int]
+        self,
+        X: FloatArray,
+        y: npt.NDArray[Any],
+        places: list[npt.NDArray[np.int64]],
+        seeds: list[int],
     ) -> list[Any]:
         """One member a draw: side by side, or in turn where a member has threads of its own.
 
         Teams of threads inside a pool of threads wait for one another, and scikit-learn's change
         the process's warning filters under one another.
         """
-        if len(sets) == 1 or _settings(self.estimator, "n_jobs"):
-            return [self._fit_member(*cells, seed) for cells, seed in zip(sets, seeds, strict=True)]
+        if len(places) == 1 or _settings(self.estimator, "n_jobs"):
+            return [self._fit_member(X[c], y[c], s) for c, s in zip(places, seeds, strict=True)]
         # The limit on BLAS holds for the whole process, that on OpenMP for a thread.
         with threadpool_limits(limits=1, user_api="blas"):
             return Parallel(n_jobs=-1, prefer="threads")(
-                delayed(self._fit_alone)(*cells, seed)
-                for cells, seed in zip(sets, seeds, strict=True)
+                delayed(self._fit_alone)(X[c], y[c], s) for c, s in zip(places, seeds, strict=True)
             )
 
     def _fit_alone(self, X: FloatArray, y: npt.NDArray[Any], seed: int) -> Any:

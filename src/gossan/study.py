@@ -283,7 +283,7 @@ class Validation(_Table):
         2, description="parts of the background, each scored by a model not trained on it"
     )
     bootstrap: Annotated[int, Field(ge=100)] = Field(
-        1000, description="resamples of whole deposit clusters behind each interval"
+        5000, description="resamples of whole deposit clusters behind each interval"
     )
 
 

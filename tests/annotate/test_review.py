@@ -42,6 +42,16 @@ def marked(labels, frame) -> np.ndarray:
     return mark_decisions(labels, geologist_rows(frame, "a.gpkg"), "a.gpkg")["decision"].to_numpy()
 
 
+def test_a_decision_without_evidence_is_reported_and_does_not_count(labels):
+    """Ground that no source covers cannot train: said with its place, not dropped in silence."""
+    observed = np.ones(GRID.shape, dtype=bool)
+    observed[0, 0] = False
+    rows = geologist_rows(review([(0, 0), (0, 1)], ["accept", "accept"]), "a.gpkg")
+    with pytest.warns(SurveyDataWarning, match="1 decisions lie in cells without evidence"):
+        found = mark_decisions(labels, rows, "a.gpkg", observed=observed)
+    assert count_decisions(found) == {"accept": 1}
+
+
 # Rows of a file
 
 

@@ -56,8 +56,9 @@ def annotation_frame(
     score, code = annotation.scores[chosen], annotation.decisions[chosen]
     kept = np.arange(len(annotation.cells))
     if len(kept) > max_cells:
+        model = np.isin(code, [DECISIONS[w] for w in ("unlabelled", "negative", "doubtful")])
         plain = np.isin(code, (DECISIONS["negative"], DECISIONS["unlabelled"]))
-        order = np.lexsort((-np.nan_to_num(score), plain))
+        order = np.lexsort((-np.nan_to_num(score), plain, model))
         kept = np.sort(order[:max_cells])
     cells = annotation.cells[kept]
     places = grid.coordinates(rows[cells], columns[cells])
@@ -174,7 +175,11 @@ def geologist_rows(frame: gpd.GeoDataFrame, file: str) -> gpd.GeoDataFrame:
 
 
 def mark_decisions(
-    labels: xr.DataArray, reviewed: gpd.GeoDataFrame, file: str = "the annotation"
+    labels: xr.DataArray,
+    reviewed: gpd.GeoDataFrame,
+    file: str = "the annotation",
+    *,
+    observed: npt.NDArray[np.bool_] | None = None,
 ) -> xr.DataArray:
     """Labels with the coordinate ``decision`` (y, x): a geologist's codes, 0 elsewhere.
 
@@ -186,6 +191,8 @@ def mark_decisions(
         From :func:`geologist_rows`.
     file : str
         For messages.
+    observed : ndarray of bool, shape (y, x), optional
+        Cells with evidence; default: all.
 
     Raises
     ------
@@ -197,7 +204,7 @@ def mark_decisions(
     -----
     SurveyDataWarning
         If a decision on a cell of a known deposit says that it is barren or no negative: the
-        deposits' file stands.
+        deposits' file stands; or if one lies where there is no evidence, where it cannot count.
     """
     grid = Grid.from_dataarray(labels)
     row, column = _cells_of(reviewed, grid, file)
@@ -217,6 +224,9 @@ def mark_decisions(
             f"{file}: two decisions on the same cell contradict each other: {listed}. Keep one."
         )
     decision = decision.reshape(grid.shape)
+    if observed is not None:
+        _warn_of_missing(decision, observed, grid, file)
+        decision = np.where(observed, decision, np.int8(0))
     _warn_of_deposits(labels, decision, file)
     return labels.assign_coords(decision=(("y", "x"), decision))
 
@@ -273,6 +283,21 @@ def _cells_of(
             "and extent."
         )
     return row, column
+
+
+def _warn_of_missing(
+    decision: npt.NDArray[np.int8], observed: npt.NDArray[np.bool_], grid: Grid, file: str
+) -> None:
+    rows, columns = np.nonzero((decision != 0) & ~observed)
+    if len(rows):
+        easting, northing = grid.coordinates(rows[:1], columns[:1])[0]
+        warnings.warn(
+            f"{file}: {len(rows)} decisions lie in cells without evidence and cannot count, the "
+            f"first at ({easting:.7g}, {northing:.7g}). Add a source that covers them, or delete "
+            "them.",
+            SurveyDataWarning,
+            stacklevel=4,
+        )
 
 
 def _warn_of_deposits(labels: xr.DataArray, decision: npt.NDArray[np.int8], file: str) -> None:

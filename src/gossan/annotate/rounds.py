@@ -55,7 +55,9 @@ class Rounds:
         self.free = decided[self.cells] != REJECTED  # may be drawn
         self.barren = np.flatnonzero(ground.labels == 0)
         self.labels, self.decided = labels, decided
-        self.stream_of = _deal_positives(ground, settings.n_streams, settings.random_state)
+        self.stream_of = _deal_positives(
+            ground, min(settings.n_streams, settings.n_draws), settings.random_state
+        )
         self.n_streams = int(self.stream_of.max()) + 1
         self.strata: IntArray | None = None
         self.shares: FloatArray | None = None

@@ -38,7 +38,7 @@ def write_map(
     score: xr.DataArray,
     spread: xr.DataArray | None = None,
     *,
-    bands: tuple[str, str] = BANDS,
+    bands: tuple[str, ...] = BANDS,
     tags: dict[str, str] | None = None,
 ) -> None:
     """Write a prospectivity map as a Cloud-Optimised GeoTIFF.
@@ -54,7 +54,7 @@ def write_map(
         ``(y, x)``. Default: the coordinate ``spread`` of ``score``; a method without a spread
         leaves the band missing.
     bands : tuple of str, default ("score", "spread")
-        What the two bands are called.
+        What the bands are called; one name leaves the spread out.
     tags : dict, optional
         Further metadata of the file.
 
@@ -74,7 +74,7 @@ def write_map_blocks(
     grid: Grid,
     blocks: Iterable[Block],
     *,
-    bands: tuple[str, str] = BANDS,
+    bands: tuple[str, ...] = BANDS,
     tags: dict[str, str] | None = None,
 ) -> None:
     """Write a map from an iterator of its blocks, for areas beyond memory.
@@ -88,18 +88,19 @@ def write_map_blocks(
     blocks : iterable of (slice, slice, ndarray)
         Rows, columns and values (2, rows, columns).
     bands : tuple of str, default ("score", "spread")
-        What the two bands are called.
+        What the bands are called; one name leaves the spread out.
     tags : dict, optional
         Further metadata of the file.
     """
     with replacing(path) as partial:
         flat = partial.with_name(f"{partial.name}.flat.tif")
         try:
-            with rasterio.open(flat, "w", **_profile(grid, "float32", 2, np.nan)) as file:
+            with rasterio.open(flat, "w", **_profile(grid, "float32", len(bands), np.nan)) as file:
                 file.descriptions = bands
                 file.update_tags(**(tags or {}))
                 for rows, columns, values in blocks:
-                    file.write(values.astype(np.float32), window=_window(rows, columns))
+                    part = values[: len(bands)].astype(np.float32)
+                    file.write(part, window=_window(rows, columns))
             rasterio.shutil.copy(
                 flat,
                 partial,

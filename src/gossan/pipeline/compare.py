@@ -119,7 +119,7 @@ def compare_study(
             background_folds=settings.background_folds,
             n_bootstrap=settings.bootstrap,
             random_state=study.seed,
-            store=_store(study, run, keys["labels"], workflows),
+            store=_store(study, run, keys["labels"]),
             n_jobs=n_jobs,
             progress=run.steps("comparison"),
         )
@@ -152,7 +152,7 @@ def study_negatives(study: Study, method: str, name: str) -> NegativeSampler:
     """A sampler as it is compared: the study's settings where it is the study's own."""
     sampler = SAMPLERS[name]
     known = inspect.signature(sampler).parameters
-    parameters: dict[str, Any] = {"ratio": RATIO} if "ratio" in known else {}
+    parameters: dict[str, Any] = {"ratio": _ratio(study)} if "ratio" in known else {}
     if name == "other-deposits":
         parameters = {"occurrences": other_occurrences(study)}
     limit = METHODS[method].max_negatives
@@ -181,9 +181,9 @@ def _workflow(
     parameters = method_parameters(study, method)
     alike = isinstance(sampler, AllUnlabelled) or negatives == "other-deposits"
     count = 1 if alike else draws
-    members = inspect.signature(METHODS[method].build).parameters.get("n_estimators")
-    if members is not None and METHODS[method].draws == 1:
-        parameters.setdefault("n_estimators", max(1, members.default // count))
+    members = _members(method, draws)
+    if members is not None:
+        parameters.setdefault("n_estimators", max(1, members // count))
     return Workflow(
         name=f"{method} × {negatives}",
         method=method,
@@ -195,9 +195,19 @@ def _workflow(
     )
 
 
+def _members(method: str, draws: int) -> int | None:
+    """Members of a method's ensemble over all its draws; None if it is none."""
+    entry = METHODS[method]
+    setting = inspect.signature(entry.build).parameters.get("n_estimators")
+    if setting is None or method == "gradient-boosting":  # its trees are steps, not members
+        return None
+    own = int(entry.parameters.get("n_estimators", setting.default))
+    return own if entry.draws == 1 else own * draws
+
+
 def _controls(study: Study, method: str, draws: int) -> list[Workflow]:
     """What recursion has to beat: no round, one round, as many at random, rounds on noise."""
-    settings: dict[str, Any] = {"ratio": RATIO}
+    settings: dict[str, Any] = {"ratio": _ratio(study)}
     if study.negatives.sampler == "recursive":
         settings |= study.negatives.parameters
     free = {**settings, "guard": False}
@@ -237,22 +247,10 @@ def _reference(study: Study, workflows: Sequence[Workflow], name: str | None) ->
     return wanted if wanted in names else (own or names)[0]
 
 
-def _store(
-    study: Study, run: RunFolder, labels: str, workflows: Sequence[Workflow]
-) -> io.ArrayFolder:
-    """Finished pieces, under the hash of all that they are made from, every workflow included."""
-    key = hash_of(
-        labels,
-        study.validation.model_dump(exclude={"bootstrap"}),
-        study.seed,
-        sorted((w.name, _described(w.model), _described(w.sampler), w.n_draws) for w in workflows),
-    )
+def _store(study: Study, run: RunFolder, labels: str) -> io.ArrayFolder:
+    """Finished pieces of all comparisons of the same evidence, labels and folds."""
+    key = hash_of(labels, study.validation.model_dump(exclude={"bootstrap"}), study.seed)
     return io.ArrayFolder(run.path / ".stages" / "comparison" / key[:16])
-
-
-def _described(estimator: Any) -> str:
-    """Kind and settings, whole: scikit-learn's repr leaves out the middle of a long setting."""
-    return f"{type(estimator).__name__} {estimator.get_params()}"
 
 
 def _write(study: Study, path: Path, found: Comparison, deposits: gpd.GeoDataFrame) -> None:
@@ -271,7 +269,7 @@ def _write(study: Study, path: Path, found: Comparison, deposits: gpd.GeoDataFra
         },
     )
     io.write_map(path / "consensus.tif", found.consensus, bands=("consensus", "spread"))
-    io.write_map(path / "agreement.tif", found.agreement, bands=("agreement", "unused"))
+    io.write_map(path / "agreement.tif", found.agreement, bands=("agreement",))
     io.write_text(path / "consensus.qml", score_style(area_thresholds(found.consensus.to_numpy())))
     io.write_text(path / "agreement.qml", agreement_style())
     inputs = ComparisonInputs(
@@ -292,9 +290,13 @@ def _facts(study: Study, found: Comparison) -> dict[str, str]:
         "deposits": f"{found.n_deposits}",
         "cells": f"{found.n_cells:,}",
         "folds": f"{found.n_folds}, {study.validation.splitter}",
-        "negatives per positive": f"{RATIO:g}, where a sampler draws by number",
+        "negatives per positive": f"{_ratio(study):g}, where a sampler draws by number",
         "seed": f"{study.seed}",
     }
+
+
+def _ratio(study: Study) -> float:
+    return float(study.negatives.parameters.get("ratio", RATIO))
 
 
 def comparison_table(path: Path) -> pd.DataFrame:

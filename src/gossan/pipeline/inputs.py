@@ -9,7 +9,7 @@ import xarray as xr
 
 from gossan import io
 from gossan.annotate import geologist_rows, label_decided, mark_decisions
-from gossan.evidence import build_evidence
+from gossan.evidence import build_evidence, valid_cells
 from gossan.exceptions import SurveyDataError
 from gossan.grid import Grid
 from gossan.labels import label_cells
@@ -61,7 +61,7 @@ def labels_stage(
     labels = label_cells(evidence, deposits, footprint=study.deposits.footprint)
     if decisions is not None and len(decisions):
         file = str(annotation_file(study, run.path))
-        labels = mark_decisions(labels, decisions, file)
+        labels = mark_decisions(labels, decisions, file, observed=valid_cells(evidence))
     outputs = ["labels.tif"]
     if not run.finished("labels", key, outputs):
         with run.making("labels", key, outputs):

@@ -88,9 +88,14 @@ def versions() -> dict[str, str]:
 
 @cache
 def _own_code() -> str:
-    """Hash of gossan itself: what other code made is not taken for this code's work."""
+    """Hash of gossan itself: what other code made is not taken for this code's work.
+
+    Left out is what only shows what was made, or drafts a study.
+    """
     code = Path(__file__).parents[1]
-    return hash_of([(f.name, io.file_digest(f)) for f in sorted(code.rglob("*.py"))])
+    shown = {code / "cli.py", *(code / "report").rglob("*.py"), *(code / "draft").rglob("*.py")}
+    files = sorted(set(code.rglob("*.py")) - shown)
+    return hash_of([(str(f.relative_to(code)), io.file_digest(f)) for f in files])
 
 
 def hash_of(*parts: Any) -> str:

@@ -111,7 +111,7 @@ def compare_workflows(
     reference: str | None = None,
     background_folds: int = 2,
     max_background: int | None = 500_000,
-    n_bootstrap: int = 1000,
+    n_bootstrap: int = 5000,
     random_state: int = 0,
     store: Store | None = None,
     n_jobs: int | None = None,
@@ -342,7 +342,8 @@ def _quantised(scores: FloatArray) -> npt.NDArray[np.uint16]:
 
 def _key(fold: int, part: int, workflow: Workflow) -> str:
     place = "map" if fold == _FULL else f"fold-{fold}-part-{part}"
-    return f"{place} {workflow.name}"
+    made_of = joblib.hash((workflow.model, workflow.sampler, workflow.n_draws))
+    return f"{place} {workflow.name} {made_of[:12]}"
 
 
 def _failure(setting: _Setting, workflow: Workflow, store: Store) -> str | None:

@@ -63,7 +63,7 @@ def cross_validate(
     n_draws: int = 1,
     background_folds: int = 2,
     max_background: int | None = 500_000,
-    n_bootstrap: int = 1000,
+    n_bootstrap: int = 5000,
     random_state: int = 0,
     finished: MutableMapping[str, dict[str, Any]] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -96,7 +96,7 @@ def cross_validate(
     max_background : int or None, default 500,000
         A uniform random sample of so many background cells stands for a larger background; its
         standard error on an area share is below 0.0004.
-    n_bootstrap : int, default 1000
+    n_bootstrap : int, default 5000
         Resamples of whole deposit clusters behind each interval.
     random_state : int, default 0
     finished : mutable mapping, optional
