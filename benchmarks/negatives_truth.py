@@ -1,6 +1,6 @@
 """How clean are the negatives that each strategy picks? On districts whose every deposit is known.
 
-For each synthetic district every strategy draws ten sets of negatives of the same size, five a
+For each synthetic district of 90 × 110 cells every strategy draws ten sets of negatives of the same size, five a
 positive cell, from the cells that an explorer sees as unlabelled; recursive strategies are counted
 round by round. Counted are the share of drawn cells that are truly mineralised (in the footprint
 of an undiscovered deposit), the share of undiscovered deposits of which a cell was drawn by any of
@@ -57,7 +57,7 @@ FIGURES = {
 
 def district(seed: int) -> dict[str, Any]:
     """Features, labels, and which cells belong to undiscovered deposits."""
-    made = synthetic_district(seed, shape=(120, 150), n_samples=900)
+    made = synthetic_district(seed, shape=(90, 110), n_samples=600)
     study = gs.read_study(write_district(made, SCRATCH / "districts" / str(seed)))
     evidence = gs.build_evidence(study).compute()
     labels = gs.label_cells(evidence, gs.read_deposits(study))

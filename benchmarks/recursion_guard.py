@@ -1,6 +1,6 @@
 """Does recursive annotation ever harm? Its default against its own round 0, area by area.
 
-The four example surveys and twenty synthetic districts: extra trees over ten draws of negatives,
+The four example surveys and twenty synthetic districts of 90 × 110 cells: extra trees over ten draws of negatives,
 held out by deposit clusters against the whole background, with negatives from the default
 recursive annotation and from its round 0 (random draws). Prints, for each area, the paired
 differences with 95 % deposit-cluster bootstrap intervals, and over all areas the share where
@@ -38,7 +38,7 @@ def area(name: str) -> tuple[gs.Study, xr.DataArray, xr.DataArray]:
     if name in SURVEYS:
         study = gs.read_study(HERE.parent / "examples" / name / "study.toml")
     else:
-        made = synthetic_district(int(name), shape=(120, 150), n_samples=900)
+        made = synthetic_district(int(name), shape=(90, 110), n_samples=600)
         study = gs.read_study(write_district(made, SCRATCH / "districts" / name))
     store = SCRATCH / f"{name}-{stage_keys(study)['evidence'][:12]}.zarr"
     if not store.exists():
