@@ -1,12 +1,13 @@
 """How clean are the negatives that each strategy picks? On districts whose every deposit is known.
 
-For each synthetic district of 90 × 110 cells every strategy draws ten sets of negatives of the same
-size, five a positive cell, from the cells that an explorer sees as unlabelled; recursive strategies
-are counted round by round. Counted are the share of drawn cells that are truly mineralised (in the footprint
-of an undiscovered deposit), the share of undiscovered deposits of which a cell was drawn by any of
-the ten, so that a model learned it as barren, and what it costs: undiscovered deposits in the best
-2, 5 and 10 % of the map that extra trees make of those draws, and their area under the curve.
-Differences are against random negatives, paired by district, with 95 % bootstrap intervals.
+For each synthetic district of 90 × 110 cells every strategy draws ten sets of negatives of the
+same size, five a positive cell, from the cells that an explorer sees as unlabelled; recursive
+strategies are counted round by round. Counted are the share of drawn cells that are truly
+mineralised (in the footprint of an undiscovered deposit), the share of undiscovered deposits of
+which a cell was drawn by any of the ten, so that a model learned it as barren, and what it costs:
+undiscovered deposits in the best 2, 5 and 10 % of the map that extra trees make of those draws,
+and their area under the curve. Differences are against random negatives, paired by district, with
+95 % bootstrap intervals.
 
 Finished districts are kept in a scratch folder, so a stopped script goes on where it was.
 

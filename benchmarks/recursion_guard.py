@@ -1,11 +1,11 @@
 """Does recursive annotation ever harm? Its default against its own round 0, area by area.
 
-The four example surveys and twenty synthetic districts of 90 × 110 cells: extra trees over ten draws
-of negatives, held out by deposit clusters against the whole background, with negatives from the
-default recursive annotation and from its round 0 (random draws). Prints, for each area, the paired
-differences with 95 % deposit-cluster bootstrap intervals, and over all areas the share where
-recursion gains, where it loses, and the mean difference with its interval over areas. Finished
-pieces are kept in a scratch folder, so a stopped script goes on where it was.
+The four example surveys and twenty synthetic districts of 90 × 110 cells: extra trees over ten
+draws of negatives, held out by deposit clusters against the whole background, with negatives from
+the default recursive annotation and from its round 0 (random draws). Prints, for each area, the
+paired differences with 95 % deposit-cluster bootstrap intervals, and over all areas the share
+where recursion gains, where it loses, and the mean difference with its interval over areas.
+Finished pieces are kept in a scratch folder, so a stopped script goes on where it was.
 
     python benchmarks/recursion_guard.py [--districts 20]
 """
