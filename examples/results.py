@@ -170,7 +170,7 @@ AUC flatters for that reason.
 BETWEEN = """# Methods × negatives
 
 `gossan compare` on the two geochemical surveys: every method with every sampler, five negatives a
-positive where a sampler draws by number, five draws, and the same folds, seeds and background for
+positive where a sampler draws by number, three draws, and the same folds, seeds and background for
 all. nanling has no occurrences of other commodities. What the samplers are is in
 [Negatives](negatives.md). The best of some seventy rows is the best partly by luck.
 """

@@ -175,7 +175,7 @@ def compare(
     reference: Annotated[
         str | None, typer.Option(help="'method × negatives' that differences are taken against.")
     ] = None,
-    draws: Annotated[int, typer.Option(help="Draws of negatives a workflow averages.", min=1)] = 5,
+    draws: Annotated[int, typer.Option(help="Draws of negatives a workflow averages.", min=1)] = 3,
     controls: Annotated[
         bool, typer.Option(help="Add the four controls of recursive annotation.")
     ] = True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,8 @@ from gossan.evidence import feature_blocks
 from gossan.exceptions import LabelError, StudyError
 from gossan.labels.negatives import Ground, NegativeSampler
 from gossan.labels.places import cell_spacing, touching_patches
+
+_CELLS_TO_SCALE = 20_000
 
 
 class SpyNegatives(NegativeSampler):
@@ -96,19 +99,18 @@ class SpyNegatives(NegativeSampler):
         if len(cells) == 0:
             return cells
         patch = positive_patches(ground)
-        models, spies = [], []
+        scaled = self._scaling(ground, cells)
+        models, limits = [], []
         for _ in range(self.repeats):
             hidden = self._hide(patch, ground.generator)
-            models.append(self._learn(ground, cells, hidden))
-            spies.append(ground.positives[hidden])
+            models.append(self._learn(ground, cells, hidden, scaled))
+            spies = scaled(ground.features[ground.positives[hidden]])
+            limits.append(np.quantile(models[-1].predict_proba(spies)[:, 1], self.noise))
         votes = np.zeros(len(cells))
-        limits = [
-            np.quantile(model.predict_proba(_flat(ground.features[spy]))[:, 1], self.noise)
-            for model, spy in zip(models, spies)
-        ]
         for positions, values in feature_blocks(ground.features, cells):
+            block = scaled(values)
             for model, limit in zip(models, limits):
-                votes[positions] += model.predict_proba(_flat(values))[:, 1] < limit
+                votes[positions] += model.predict_proba(block)[:, 1] < limit
         pool = cells[votes > self.agreement * self.repeats]
         if len(pool) == 0:
             raise LabelError(
@@ -141,16 +143,37 @@ class SpyNegatives(NegativeSampler):
         count = min(max(1, round(self.share * n_patches)), n_patches - 1)
         return np.isin(patch, generator.choice(n_patches, count, replace=False))
 
+    def _scaling(
+        self, ground: Ground, cells: npt.NDArray[np.int64]
+    ) -> Callable[[Any], npt.NDArray[np.float64]]:
+        """What the classifiers look through: one scale for all repeats, or the layers as they are.
+
+        Medians and scales are those of the training cells, whichever deposits are hidden.
+        """
+        if self.estimator is not None:
+            return _flat
+        shown = np.concatenate([ground.positives, cells[:: max(1, len(cells) // _CELLS_TO_SCALE)]])
+        scale = make_pipeline(
+            SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+        ).fit(_flat(ground.features[shown]))
+        return lambda values: scale.transform(_flat(values))
+
     def _learn(
-        self, ground: Ground, cells: npt.NDArray[np.int64], hidden: npt.NDArray[np.bool_]
+        self,
+        ground: Ground,
+        cells: npt.NDArray[np.int64],
+        hidden: npt.NDArray[np.bool_],
+        scaled: Callable[[Any], npt.NDArray[np.float64]],
     ) -> Any:
         """A classifier of the shown deposits against unlabelled cells and spies."""
         count = min(len(cells), max(1, round(self.learn_ratio * len(hidden))))
         drawn = np.sort(ground.generator.choice(cells, count, replace=False))
         others = np.concatenate([ground.positives[hidden], drawn])
         shown = ground.positives[~hidden]
-        X = _flat(ground.features[np.concatenate([shown, others])])
-        model = _default_estimator() if self.estimator is None else clone(self.estimator)
+        X = scaled(ground.features[np.concatenate([shown, others])])
+        model = LogisticRegression(C=0.1, class_weight="balanced", max_iter=200)
+        if self.estimator is not None:
+            model = clone(self.estimator)
         return model.fit(X, np.repeat([1, 0], [len(shown), len(others)]))
 
 
@@ -165,14 +188,6 @@ def positive_patches(ground: Ground) -> npt.NDArray[np.int32]:
     [0, 0, 1]
     """
     return touching_patches(ground.coordinates[ground.positives], cell_spacing(ground.coordinates))
-
-
-def _default_estimator() -> Any:
-    return make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True),
-        StandardScaler(),
-        LogisticRegression(C=0.1, class_weight="balanced", max_iter=200),
-    )
 
 
 def _flat(X: Any) -> npt.NDArray[np.float64]:

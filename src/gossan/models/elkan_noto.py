@@ -119,13 +119,15 @@ class ElkanNoto(CellExtraTrees):
                 stacklevel=5,
             )
             return 1.0
+        n_trees = max(10, self.n_estimators // len(folds))  # c is one number, a mean over positives
         scores = []
         for number, fold in enumerate(folds):
             # As large a share of the unlabelled leaves with the fold, or g would shrink with it.
             shown = np.ones(len(X), dtype=bool)
             shown[np.flatnonzero(~positive)[number :: len(folds)]] = False
             shown[fold] = False
-            learner = self._make_learner(positive).fit(X[shown], positive[shown])
+            learner = self._make_learner(positive).set_params(n_estimators=n_trees)
+            learner.fit(X[shown], positive[shown])
             scores.append(learner.predict_proba(X[fold])[:, 1])
         share = float(np.concatenate(scores).mean())
         return min(max(share, 1.0 / len(X)), 1.0)

@@ -39,7 +39,7 @@ from gossan.validate import Comparison, Workflow, compare_workflows
 
 RATIO = 5.0
 """Negatives per positive of every sampler compared: like is compared with like."""
-DRAWS = 5
+DRAWS = 3
 """Draws that every method is averaged over, where a sampler's draws differ."""
 
 
@@ -69,7 +69,7 @@ def compare_study(
     controls : bool, default True
         Add the four controls of recursive annotation, for the reference's method: round 0, one
         round, as many cells at random, rounds on shuffled scores.
-    draws : int, default 5
+    draws : int, default 3
         Draws of negatives behind every workflow; 1 for a sampler whose draws are all alike. A
         method that is itself an ensemble of draws shares its members among them.
     output : path, optional
