@@ -172,6 +172,7 @@ def test_two_labels_of_any_kind_are_classes(district, name):
     assert np.array_equal(model.predict_proba(X), small_model(name).fit(X, y).predict_proba(X))
 
 
+@pytest.mark.filterwarnings("ignore::gossan.exceptions.SurveyDataWarning")  # Elkan–Noto says so
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.filterwarnings("ignore:None of the 4 layers:gossan.exceptions.SurveyDataWarning")
 def test_one_deposit_cell_can_be_fitted(district, name):
