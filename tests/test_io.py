@@ -886,6 +886,24 @@ def test_a_damaged_record_is_as_good_as_none(tmp_path):
     assert io.read_json_if_whole(tmp_path / "fold-1.json") is None
 
 
+def test_arrays_with_any_byte_damaged_are_missing_or_whole(tmp_path):
+    """Zip, zlib and NumPy each fail in their own way; none of them stops a comparison."""
+    records = io.ArrayFolder(tmp_path)
+    written = {"ranks": np.arange(40, dtype=np.uint16), "seconds": np.array(0.5)}
+    records["fold 1"] = written
+    file = tmp_path / "fold-1.npz"
+    whole = file.read_bytes()
+    lost = 0
+    for at in range(len(whole)):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        if "fold 1" not in records:
+            lost += 1
+            continue
+        for name, values in records["fold 1"].items():
+            np.testing.assert_array_equal(values, written[name])
+    assert lost > len(whole) / 2
+
+
 # Models
 
 

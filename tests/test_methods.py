@@ -98,3 +98,12 @@ def test_value_of_the_wrong_type_is_refused(name, parameter, value):
     """Text for a number and the like is named with parameter and value."""
     with pytest.raises(StudyError, match=rf"{name}.*{parameter}"):
         make_model(name, **{parameter: value})
+
+
+@pytest.mark.parametrize("value", ["extra-trees", 3, ["svm"]])
+@pytest.mark.parametrize("name", ["recursive", "spy"])
+def test_an_estimator_named_in_a_study_file_is_refused(name, value):
+    """A study file holds text and numbers; scikit-learn would fail on them an hour later."""
+    with pytest.raises(StudyError, match=rf"{name}.*cannot use estimator.*Leave it out"):
+        make_sampler(name, estimator=value)
+    assert make_sampler(name, estimator=make_model("decision-tree")) is not None

@@ -145,8 +145,9 @@ def annotate(study: StudyFile, output: Output = None) -> None:
     from gossan.pipeline import annotate_study
     from gossan.study import read_study
 
+    settings = read_study(study)
     with _resumable(), _progress() as progress:
-        path = annotate_study(read_study(study), output=output, progress=progress)
+        path = annotate_study(settings, output=output, progress=progress)
     summary = io.read_json(path / "annotation.json")
     _print_table(pd.DataFrame(summary["rounds"]))
     chosen = summary["chosen"]
@@ -154,10 +155,12 @@ def annotate(study: StudyFile, output: Output = None) -> None:
         f"\nRound {chosen} is kept."
         + ("" if chosen else " No annotation held up on deposits left out: negatives stay random.")
     )
+    named = settings.negatives.annotation
+    where = "there" if named is None else f"in {escape(named)}, which the study names,"
     out.print(
         f"Annotation: [bold]{path / 'annotation.gpkg'}[/]\n"
-        "Set 'decision' there to accept (barren), reject (no negative) or deposit, save, and run "
-        "again: annotate, run and compare honour it."
+        f"Set 'decision' {where} to accept (barren), reject (no negative) or deposit, save, and "
+        "run again: annotate, run and compare honour it."
     )
     for name in ("annotation-rounds.png", "annotation-convergence.png", "annotation.parquet"):
         out.print(f"            {path / name}")

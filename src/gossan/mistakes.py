@@ -35,6 +35,11 @@ def check_setting(owner: str, parameter: str, value: Any, expected: Any) -> None
     Traceback (most recent call last):
     gossan.exceptions.StudyError: The sampler 'random' cannot use ratio = '5': Input should be a ...
     """
+    if parameter == "estimator" and not (value is None or hasattr(value, "fit")):
+        raise StudyError(
+            f"{owner} cannot use {parameter} = {value!r}: an estimator is an object of Python, "
+            "which a study file cannot hold. Leave it out for the default."
+        )
     try:
         TypeAdapter(expected).validate_python(value, strict=True)
     except ValidationError as error:

@@ -4,6 +4,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 
 from gossan.annotate import (
     DECISIONS,
@@ -86,6 +87,12 @@ def test_many_unknown_words_are_counted():
         geologist_rows(frame, "a.gpkg")
 
 
+def test_numbers_are_named_as_they_were_written():
+    """A column of numbers is none of words, and no library's spelling of them."""
+    with pytest.raises(LabelError, match=r"of gossan's: '3' \(feature 1\), '1' \(feature 2\)\. A"):
+        geologist_rows(review([(0, 0), (0, 1)], [3, 1]), "a.gpkg")
+
+
 def test_a_file_without_the_column_is_refused():
     """The columns it has are listed."""
     frame = review([(0, 0)], ["accept"]).drop(columns="decision")
@@ -95,10 +102,11 @@ def test_a_file_without_the_column_is_refused():
 
 def test_who_decided_is_kept_and_never_the_model():
     """A name stays; where nobody signed, or the model's name was left, it is a geologist."""
-    frame = review([(0, k) for k in range(4)], ["accept"] * 4, by=["Ada", "model", "  ", None])
+    names = ["Ada", "model", "  ", None, "deposits file"]
+    frame = review([(0, k) for k in range(5)], ["accept"] * 5, by=names)
     rows = geologist_rows(frame, "a.gpkg")
-    assert rows["by"].tolist() == ["Ada", "geologist", "geologist", "geologist"]
-    assert rows["note"].tolist() == [""] * 4
+    assert rows["by"].tolist() == ["Ada", *["geologist"] * 4]
+    assert rows["note"].tolist() == [""] * 5
 
 
 # Decisions on cells
@@ -124,6 +132,36 @@ def test_a_point_added_by_hand_marks_the_cell_it_lies_in(labels):
     frame = review([(0, 0)], ["deposit"]).drop(columns=["row", "column"])
     frame["geometry"] = gpd.points_from_xy([400_849.0], [2_799_951.0], crs=GRID.crs)
     assert np.argwhere(marked(labels, frame)).tolist() == [[0, 8]]
+
+
+def test_row_and_column_that_are_no_numbers_do_not_count(labels):
+    """A table edited elsewhere may hold text there: the point tells its cell."""
+    frame = review([(3, 8)], ["accept"]).astype({"row": object, "column": object})
+    frame["row"] = "row 3"
+    assert np.argwhere(marked(labels, frame)).tolist() == [[3, 8]]
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        (shapely.box(400_200, 2_799_300, 400_900, 2_799_800), "Polygon"),
+        (shapely.LineString([(400_050, 2_799_950), (400_950, 2_799_950)]), "LineString"),
+        (shapely.MultiPoint([(400_050, 2_799_950), (400_950, 2_799_950)]), "MultiPoint"),
+    ],
+)
+def test_a_decision_on_many_cells_at_once_is_refused(labels, place, kind):
+    """To honour a polygon in one of its cells would drop the geologist's word on the others."""
+    frame = review([(0, 0), (0, 1)], ["reject", "accept"])
+    frame.loc[2, "geometry"] = place
+    with pytest.raises(LabelError, match=f"a.gpkg: feature 2 has a decision but is a {kind};"):
+        marked(labels, frame)
+
+
+def test_one_point_as_a_multipoint_is_a_point(labels):
+    """Some tools write every point so."""
+    frame = review([(2, 4)], ["accept"])
+    frame["geometry"] = [shapely.MultiPoint(list(frame.geometry.iloc[0].coords))]
+    assert np.argwhere(marked(labels, frame)).tolist() == [[2, 4]]
 
 
 def test_another_crs_is_reprojected(labels):

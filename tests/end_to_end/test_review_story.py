@@ -1,6 +1,7 @@
 """A geologist reviews an annotation: decisions are kept, wherever the file lies."""
 
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pyogrio
@@ -56,3 +57,63 @@ def test_a_comparison_of_nothing_is_refused(study, gossan):
     assert said.returncode != 0
     assert "No method is named" in said.stderr
     assert "Traceback" not in said.stderr
+
+
+def test_a_file_that_another_program_has_open_is_not_replaced(study, gossan):
+    """QGIS keeps what it saves in a -wal file beside: replaced below it, its next save is lost."""
+    assert gossan("annotate", study).returncode == 0
+    annotation = next((study.parent / "runs").iterdir()) / "annotation.gpkg"
+    editor = sqlite3.connect(annotation)
+    editor.execute("PRAGMA journal_mode = WAL")
+    for name in ("ST_IsEmpty", "ST_MinX", "ST_MaxX", "ST_MinY", "ST_MaxY"):
+        editor.create_function(name, 1, lambda _: 0)
+    editor.execute("UPDATE annotation SET decision = 'accept' WHERE fid = 1")
+    editor.commit()
+    before = annotation.read_bytes()
+    refused = gossan("annotate", study)
+    assert refused.returncode == 1
+    assert "annotation.gpkg is open in another program" in " ".join(refused.stderr.split())
+    assert "Traceback" not in refused.stderr
+    assert annotation.read_bytes() == before
+    editor.close()
+    assert gossan("annotate", study).returncode == 0
+    assert (io.read_annotation(annotation)["decision"] == "accept").sum() == 1
+
+
+def test_what_else_a_geologist_wrote_is_kept(study, gossan):
+    """Notes without a decision, columns and layers of one's own stay in the file as saved."""
+    assert gossan("annotate", study).returncode == 0
+    folder = next((study.parent / "runs").iterdir())
+    assert not (folder / "reviews").exists()
+    frame = pyogrio.read_dataframe(folder / "annotation.gpkg", layer="annotation")
+    frame.loc[5, "note"] = "seen in the field, unsure"
+    frame["photo"] = "a.jpg"
+    pyogrio.write_dataframe(frame, folder / "annotation.gpkg", layer="annotation")
+    pyogrio.write_dataframe(frame.head(3), folder / "annotation.gpkg", layer="tracks")
+    saved = (folder / "annotation.gpkg").read_bytes()
+    assert gossan("annotate", study).returncode == 0
+    kept = list((folder / "reviews").iterdir())
+    assert [file.read_bytes() for file in kept] == [saved]
+    assert gossan("annotate", study).returncode == 0
+    assert list((folder / "reviews").iterdir()) == kept
+
+
+def test_the_file_to_edit_is_the_one_that_is_read(study, gossan):
+    """Where the study names a file, the next step says so."""
+    first = gossan("annotate", study)
+    assert "Set 'decision' there" in first.stdout
+    folder = next((study.parent / "runs").iterdir())
+    shutil.copy(folder / "annotation.gpkg", study.parent / "my.gpkg")
+    study.write_text(study.read_text() + 'annotation = "my.gpkg"\n')
+    second = gossan("annotate", study)
+    assert second.returncode == 0, second.stderr
+    assert "Set 'decision' in my.gpkg, which the study names" in " ".join(second.stdout.split())
+
+
+def test_one_workflow_makes_a_comparison(study, gossan):
+    """A table of one row, without differences, and its page."""
+    command = ("--methods", "logistic-regression", "--negatives", "random", "--no-controls")
+    said = gossan("compare", study, *command, "--jobs", 1)
+    assert said.returncode == 0, said.stderr
+    assert "logistic-regression × random" in said.stdout
+    assert next((study.parent / "runs").glob("*/comparison.html")).stat().st_size > 1000

@@ -7,9 +7,10 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from gossan import io
-from gossan.exceptions import LabelError
+from gossan.exceptions import LabelError, SurveyDataWarning
 from gossan.grid import Grid
 from gossan.labels import (
+    BufferedNegatives,
     NegativeSampler,
     OtherDepositNegatives,
     RandomNegatives,
@@ -171,6 +172,29 @@ def test_processes_change_nothing(area, whole, tmp_path):
     pd.testing.assert_frame_equal(without_time(whole.table), without_time(other.table))
     np.testing.assert_array_equal(whole.consensus, other.consensus)
     np.testing.assert_array_equal(whole.agreement, other.agreement)
+
+
+def test_one_workflow_alone_has_its_row(area):
+    """Nothing to differ from: the differences are there, and empty."""
+    table = compare_workflows(two()[:1], *area, n_jobs=1, **SETTINGS).table
+    assert table["role"].tolist() == ["workflow"]
+    pair = compare_workflows(two(), *area, n_jobs=1, **SETTINGS).table
+    assert list(table.columns) == list(pair.columns)
+    assert table.filter(like="difference").isna().all(axis=None)
+    assert np.isfinite(table["auc_background"]).all()
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_warning_is_told_once_and_here(area, tmp_path, n_jobs):
+    """Not once a piece and process, past whatever the caller does with warnings."""
+    distant = workflow(negatives="buffered", sampler=BufferedNegatives(5_000.0))
+    with pytest.warns(SurveyDataWarning, match="is shortened to") as told:
+        compare_workflows(
+            [distant], *area, n_jobs=n_jobs, store=io.ArrayFolder(tmp_path), **SETTINGS
+        )
+    told = [warning for warning in told if issubclass(warning.category, SurveyDataWarning)]
+    assert len({str(warning.message) for warning in told}) == len(told)
+    assert {warning.filename for warning in told} == {__file__}
 
 
 class Failing(NegativeSampler):

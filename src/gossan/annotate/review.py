@@ -9,6 +9,7 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import shapely
 import xarray as xr
 
 from gossan.annotate.annotation import Annotation
@@ -18,6 +19,8 @@ from gossan.grid import Grid
 
 MODEL = "model"
 """Who decided, where no geologist did."""
+DEPOSITS_FILE = "deposits file"
+"""Who decided on the cells of known deposits."""
 
 _LISTED = 5
 _WORDS = {code: word for word, code in DECISIONS.items()}
@@ -77,7 +80,7 @@ def annotation_frame(
         geometry=gpd.points_from_xy(*places.T),
         crs=grid.crs,
     )
-    frame.loc[frame["decision"] == "known deposit", "by"] = "deposits file"
+    frame.loc[frame["decision"] == "known deposit", "by"] = DEPOSITS_FILE
     return frame if reviewed is None else _with_review(frame, reviewed, grid)
 
 
@@ -102,7 +105,7 @@ def annotation_log(
     code = annotation.decisions[number]
     cells = annotation.cells
     by = np.full(len(cells), MODEL, dtype=object)
-    by[code == KNOWN_DEPOSIT] = "deposits file"
+    by[code == KNOWN_DEPOSIT] = DEPOSITS_FILE
     decided = np.isin(code, [DECISIONS[word] for word in GEOLOGIST])
     by[decided] = "geologist"
     if authors is not None and decided.any():
@@ -147,13 +150,13 @@ def geologist_rows(frame: gpd.GeoDataFrame, file: str) -> gpd.GeoDataFrame:
     if "decision" not in frame:
         raise LabelError(
             f"{file} has no column 'decision' (it has {', '.join(map(str, frame.columns))}). "
-            "Run `gossan annotate` to make the file anew."
+            "Give the column back; or move the file away, and `gossan annotate` makes it anew."
         )
     words = frame["decision"].fillna("").astype(str).str.strip().str.lower()
     unknown = ~words.isin([*DECISIONS, ""])
     if unknown.any():
         found = ", ".join(
-            f"{frame['decision'].iloc[i]!r} (feature {frame.index[i]})"
+            f"'{frame['decision'].iloc[i]}' (feature {frame.index[i]})"
             for i in np.flatnonzero(unknown)[:_LISTED]
         )
         more = unknown.sum() - _LISTED
@@ -167,7 +170,7 @@ def geologist_rows(frame: gpd.GeoDataFrame, file: str) -> gpd.GeoDataFrame:
     for column, default in (("by", "geologist"), ("note", "")):
         given = decided.get(column, pd.Series(default, index=decided.index))
         given = given.fillna("").astype(str).str.strip()
-        decided[column] = given.where(~given.isin(["", MODEL]), default)
+        decided[column] = given.where(~given.isin(["", MODEL, DEPOSITS_FILE]), default)
     for column in ("row", "column"):
         if column not in decided:
             decided[column] = np.nan
@@ -259,6 +262,14 @@ def _cells_of(
             f"{file}: feature {reviewed.index[geometry.isna() | geometry.is_empty][0]} has a "
             "decision but no place. Give it a point, or delete it."
         )
+    many = (shapely.get_dimensions(geometry) > 0) | (shapely.get_num_geometries(geometry) > 1)
+    if many.any():
+        first = int(np.flatnonzero(many)[0])
+        raise LabelError(
+            f"{file}: feature {reviewed.index[first]} has a decision but is a "
+            f"{geometry.iloc[first].geom_type}; a decision is on one cell. Give a point in each "
+            "cell that you mean, or delete it."
+        )
     if geometry.crs is not None and geometry.crs != grid.crs:
         geometry = geometry.to_crs(grid.crs)
     points = geometry.representative_point()
@@ -271,7 +282,7 @@ def _cells_of(
             f"({points.x.iloc[first]:.7g}, {points.y.iloc[first]:.7g}). Was the file made for "
             "another area or grid? Delete them, or run `gossan annotate` in a new folder."
         )
-    written = reviewed[["row", "column"]].to_numpy(dtype=float)
+    written = reviewed[["row", "column"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     moved = np.isfinite(written).all(axis=1) & ((written[:, 0] != row) | (written[:, 1] != column))
     if moved.any():
         first = int(np.flatnonzero(moved)[0])

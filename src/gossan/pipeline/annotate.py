@@ -69,14 +69,15 @@ def annotate_study(
         The run folder, with ``annotation.gpkg`` (one point a cell: round, score, decision, by
         whom), ``annotation.parquet`` (the log: one row a cell and round), ``annotation.json``
         (one entry a round, and the round chosen), ``annotation-rounds.png`` and
-        ``annotation-convergence.png``.
+        ``annotation-convergence.png``. An ``annotation.gpkg`` that was edited is kept as it was
+        saved in ``reviews``.
 
     Raises
     ------
     gossan.exceptions.GossanError
         For whatever is wrong with the survey's files or settings, with the annotation, or if the
-        annotation was edited while this ran, or holds decisions that the study does not read:
-        then nothing of it is replaced.
+        annotation was edited while this ran, is open in another program, or holds decisions that
+        the study does not read: then nothing of it is replaced.
     """
     path = run_folder(study, output)
     check_settings(study)
@@ -85,6 +86,7 @@ def annotate_study(
         claim(path, study)
         run = RunFolder(path, progress or (lambda *_: None))
         digests = input_digests(study)
+        _refuse_open(path / ANNOTATION)
         before = _digest(annotation_file(study, path))
         decisions = study_decisions(study, path)
         keys = stage_keys(study, digests, decisions)
@@ -94,10 +96,12 @@ def annotate_study(
         refuse_changed(study, run, digests)
         if not run.finished("annotation", keys["annotation"], [ANNOTATION, *OUTPUTS]):
             _refuse_unread(study, run, decisions)
+            _keep_edited(run)
             outputs = [ANNOTATION, *OUTPUTS]
             with run.making("annotation", keys["annotation"], outputs):
                 found, cells = _annotate(study, run, evidence, labels)
                 _refuse_edited(annotation_file(study, path), before)
+                _refuse_open(path / ANNOTATION)
                 _write(path, found, cells, Grid.from_dataarray(labels), deposits, decisions)
     return path
 
@@ -180,6 +184,27 @@ def _refuse_edited(file: Path, before: str | None) -> None:
             f"{file} was edited while the annotation ran; it is left as it is. Run again, and "
             "the new decisions are honoured."
         )
+
+
+def _refuse_open(file: Path) -> None:
+    """Never replace a file that another program has open: what it saves next would be lost."""
+    for ending in ("-wal", "-journal"):
+        beside = file.with_name(file.name + ending)
+        if beside.exists():
+            raise SurveyDataError(
+                f"{file} is open in another program, as {beside.name} beside it says; it is left "
+                "as it is. Save there and remove the layer, as in QGIS, then run again. If no "
+                "program has it open, one crashed: open the file in QGIS once more and close it."
+            )
+
+
+def _keep_edited(run: RunFolder) -> None:
+    """Keep an edited file as it was saved: it may hold notes, columns and layers of one's own."""
+    file = run.path / ANNOTATION
+    if run.edited("annotation", ANNOTATION):
+        kept = run.path / "reviews" / f"annotation-{io.file_digest(file)[:12]}.gpkg"
+        if not kept.exists():
+            io.write_bytes(kept, file.read_bytes())
 
 
 def _refuse_unread(study: Study, run: RunFolder, decisions: gpd.GeoDataFrame | None) -> None:

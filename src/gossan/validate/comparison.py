@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from gossan.draws import DrawEnsemble, DrawnNegatives, draw_seeds
 from gossan.evaluate import AREAS, held_out_summary, paired_difference, rank_bounds
 from gossan.evidence import CellFeatures, FeatureSubset, centre_features
-from gossan.exceptions import GossanError, LabelError
+from gossan.exceptions import GossanError, LabelError, SurveyDataWarning
 from gossan.grid import Grid
 from gossan.mistakes import suggest
 from gossan.validate.cells import (
@@ -38,6 +39,11 @@ _FULL = -1
 _STEPS = 65_535
 _CONSENSUS_CELLS = 50_000
 _TOP = 0.05
+_DIFFERENCES = [
+    f"{name}{end}"
+    for name in ("difference_auc", "difference_capture_0.05")
+    for end in ("", "_low", "_high")
+]
 
 
 @dataclass(frozen=True)
@@ -280,7 +286,12 @@ def _run_all(
         finished = joblib.Parallel(count, return_as="generator_unordered")(
             joblib.delayed(_run_task)(setting, *task, store) for task in tasks
         )
-    for done, _ in enumerate(finished, start=total - len(tasks) + 1):
+    said: set[tuple[type[Warning], str]] = set()
+    for done, told in enumerate(finished, start=total - len(tasks) + 1):
+        for category, message in told:
+            if (category, message) not in said:
+                said.add((category, message))
+                warnings.warn(message, category, stacklevel=3)
         if progress is not None:
             progress(done, total)
 
@@ -294,8 +305,23 @@ def _by_sampler(workflows: Sequence[Workflow]) -> list[list[Workflow]]:
     return list(groups.values())
 
 
-def _run_task(setting: _Setting, fold: int, part: int, group: list[Workflow], store: Store) -> int:
-    """Draw once, then fit and judge every workflow of one sampler on one piece; how many."""
+def _run_task(
+    setting: _Setting, fold: int, part: int, group: list[Workflow], store: Store
+) -> list[tuple[type[Warning], str]]:
+    """Judge every workflow of one sampler on one piece; what was warned of, for the parent.
+
+    A process of its own has no say in how the user's process shows warnings.
+    """
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", SurveyDataWarning)
+        _fill_piece(setting, fold, part, group, store)
+    return [(warning.category, str(warning.message)) for warning in told]
+
+
+def _fill_piece(
+    setting: _Setting, fold: int, part: int, group: list[Workflow], store: Store
+) -> None:
+    """Draw once, then fit and judge every workflow of one sampler on one piece."""
     todo = [workflow for workflow in group if _key(fold, part, workflow) not in store]
     with threadpool_limits(limits=1), joblib.parallel_config(backend="sequential"):
         shown = setting.shown(fold, part)
@@ -305,7 +331,7 @@ def _run_task(setting: _Setting, fold: int, part: int, group: list[Workflow], st
         except GossanError as error:
             for workflow in todo:
                 store[_key(fold, part, workflow)] = {"error": np.array(str(error))}
-            return len(todo)
+            return
         for_draws = (time.perf_counter() - start) / len(todo)
         for workflow in todo:
             start = time.perf_counter()
@@ -316,7 +342,6 @@ def _run_task(setting: _Setting, fold: int, part: int, group: list[Workflow], st
             except GossanError as error:
                 record = {"error": np.array(str(error))}
             store[_key(fold, part, workflow)] = record
-    return len(todo)
 
 
 def _judge(
@@ -382,6 +407,7 @@ def _table(
             random_state=setting.random_state,
         )
         row |= _figures(summary)
+        row |= dict.fromkeys(_DIFFERENCES, np.nan)
         if row["workflow"] != reference:
             difference = paired_difference(
                 ranks[row["workflow"]],
