@@ -18,7 +18,7 @@ def choose_round(ranks: npt.ArrayLike, captures: npt.ArrayLike, below: npt.Array
     than the standard error of the paired difference, and at most 5 % of their cells score as
     negative. The best of the rounds before the first that falls is kept. It need not beat round
     0: what annotation spares is the ground that a map would learn by heart as barren, which no
-    held-out figure of *known* deposits can show (docs/negatives.md).
+    held-out figure of *known* deposits can show (``benchmarks/negatives_truth.py``).
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
@@ -99,7 +100,7 @@ def refuse_foreign(path: Path) -> None:
 def claim(path: Path, study: Study) -> None:
     """Mark the folder as this study's, or refuse it as another's."""
     marker = path / ".stages" / "study.json"
-    claim = {"name": study.name, "study": str(study.path.resolve())}
+    claim = {"name": study.name, "study": _seen_from(path, study.path)}
     record = io.read_json(marker) if marker.exists() else claim
     if record != claim:
         raise StudyError(
@@ -107,3 +108,11 @@ def claim(path: Path, study: Study) -> None:
             f"{record.get('study')}. Choose another folder with --output, or remove it."
         )
     io.write_json(marker, claim)
+
+
+def _seen_from(folder: Path, file: Path) -> str:
+    """A study file as its run folder sees it: both may be moved together."""
+    try:
+        return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return str(file.resolve())
