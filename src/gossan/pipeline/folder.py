@@ -105,7 +105,8 @@ def claim(path: Path, study: Study) -> None:
     if record != claim:
         raise StudyError(
             f"{path} holds the run of another study, {record.get('name')!r} of "
-            f"{record.get('study')}. Choose another folder with --output, or remove it."
+            f"{record.get('study')}. Choose another folder with --output, or remove it; "
+            "keep its annotation.gpkg and reviews/ if a geologist decided there."
         )
     io.write_json(marker, claim)
 
