@@ -150,7 +150,13 @@ def test_killed_runs_resume_to_the_same_bytes(study_file, tmp_path):
 def test_interrupt_says_that_work_is_kept(study_file):
     """Ctrl-C ends with a sentence and exit code 130, not a traceback."""
     command = [sys.executable, "-m", "gossan.cli", "run", str(study_file)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+
+    def heed_interrupts() -> None:  # a runner in the background hands on that they are ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    ) as process:
         while not (study_file.parent / "runs").exists():
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
