@@ -17,8 +17,8 @@ def choose_round(ranks: npt.ArrayLike, captures: npt.ArrayLike, below: npt.Array
     A round stands if neither figure of the inner held-out deposits fell below round 0's by more
     than the standard error of the paired difference, and at most 5 % of their cells score as
     negative. The best of the rounds before the first that falls is kept. It need not beat round
-    0: what annotation spares is the ground that a map would learn by heart as barren, which no
-    held-out figure of *known* deposits can show (``benchmarks/negatives_truth.py``).
+    0: what annotation is meant to spare is the ground that a map would learn by heart as barren,
+    which no held-out figure of *known* deposits can show (``benchmarks/negatives_truth.py``).
 
     Parameters
     ----------

@@ -23,17 +23,9 @@ from gossan.annotate import (
 )
 from gossan.exceptions import SurveyDataError
 from gossan.grid import Grid
-from gossan.pipeline.folder import Progress, RunFolder, claim, refuse_foreign, run_folder
-from gossan.pipeline.inputs import (
-    ANNOTATION,
-    annotation_file,
-    evidence_stage,
-    labels_stage,
-    refuse_changed,
-    study_decisions,
-)
-from gossan.pipeline.keys import input_digests, stage_keys
-from gossan.pipeline.settings import check_settings, read_deposits
+from gossan.pipeline.folder import Progress, RunFolder, run_folder
+from gossan.pipeline.inputs import ANNOTATION, annotation_digest, annotation_file, opened
+from gossan.pipeline.settings import check_settings
 from gossan.report import annotation_style, convergence_plot, layer_styles, png_bytes, round_maps
 from gossan.study import Study
 from gossan.validate import StudyCells, study_cells
@@ -81,28 +73,20 @@ def annotate_study(
     """
     path = run_folder(study, output)
     check_settings(study)
-    refuse_foreign(path)
-    with io.folder_lock(path):
-        claim(path, study)
-        run = RunFolder(path, progress or (lambda *_: None))
-        digests = input_digests(study)
-        _refuse_open(path / ANNOTATION)
-        before = _digest(annotation_file(study, path))
-        decisions = study_decisions(study, path)
-        keys = stage_keys(study, digests, decisions)
-        evidence = evidence_stage(study, run, keys["evidence"])
-        deposits = read_deposits(study)
-        labels = labels_stage(study, run, keys["labels"], evidence, deposits, decisions)
-        refuse_changed(study, run, digests)
+    _refuse_open(path / ANNOTATION)
+    with opened(study, path, progress) as at_hand:
+        run, keys, decisions = at_hand.run, at_hand.keys, at_hand.decisions
+        labels = at_hand.labels
         if not run.finished("annotation", keys["annotation"], [ANNOTATION, *OUTPUTS]):
             _refuse_unread(study, run, decisions)
             _keep_edited(run)
             outputs = [ANNOTATION, *OUTPUTS]
             with run.making("annotation", keys["annotation"], outputs):
-                found, cells = _annotate(study, run, evidence, labels)
-                _refuse_edited(annotation_file(study, path), before)
+                found, cells = _annotate(study, run, at_hand.evidence, labels)
+                _refuse_edited(study, path, at_hand.annotation)
                 _refuse_open(path / ANNOTATION)
-                _write(path, found, cells, Grid.from_dataarray(labels), deposits, decisions)
+                grid = Grid.from_dataarray(labels)
+                _write(path, found, cells, grid, at_hand.deposits, decisions)
     return path
 
 
@@ -173,13 +157,10 @@ def _on_grid(
     return xr.DataArray(array, dims=("round", "y", "x"), coords=template.coords)
 
 
-def _digest(file: Path) -> str | None:
-    return io.file_digest(file) if file.exists() else None
-
-
-def _refuse_edited(file: Path, before: str | None) -> None:
+def _refuse_edited(study: Study, path: Path, before: str | None) -> None:
     """Never write over what a geologist saved meanwhile."""
-    if _digest(file) != before:
+    if annotation_digest(study, path) != before:
+        file = annotation_file(study, path)
         raise SurveyDataError(
             f"{file} was edited while the annotation ran; it is left as it is. Run again, and "
             "the new decisions are honoured."

@@ -16,14 +16,13 @@ from gossan.exceptions import StudyError
 from gossan.labels import AllUnlabelled, NegativeSampler
 from gossan.methods import METHODS, SAMPLERS, make_model, make_sampler
 from gossan.mistakes import suggest
-from gossan.pipeline.folder import Progress, RunFolder, claim, refuse_foreign, run_folder
-from gossan.pipeline.inputs import evidence_stage, labels_stage, refuse_changed, study_decisions
-from gossan.pipeline.keys import hash_of, input_digests, stage_keys
+from gossan.pipeline.folder import Progress, RunFolder, run_folder
+from gossan.pipeline.inputs import opened
+from gossan.pipeline.keys import hash_of
 from gossan.pipeline.settings import (
     check_settings,
     method_parameters,
     other_occurrences,
-    read_deposits,
     study_model,
     study_splitter,
 )
@@ -98,32 +97,22 @@ def compare_study(
     if controls:
         method = next(w.method for w in workflows if w.name == reference)
         workflows += _controls(study, method, draws)
-    refuse_foreign(path)
-    with io.folder_lock(path):
-        claim(path, study)
-        run = RunFolder(path, progress or (lambda *_: None))
-        digests = input_digests(study)
-        decisions = study_decisions(study, path)
-        keys = stage_keys(study, digests, decisions)
-        evidence = evidence_stage(study, run, keys["evidence"])
-        deposits = read_deposits(study)
-        labels = labels_stage(study, run, keys["labels"], evidence, deposits, decisions)
-        refuse_changed(study, run, digests)
+    with opened(study, path, progress) as at_hand:
         settings = study.validation
         found = compare_workflows(
             workflows,
-            evidence,
-            labels,
+            at_hand.evidence,
+            at_hand.labels,
             splitter=study_splitter(study),
             reference=reference,
             background_folds=settings.background_folds,
             n_bootstrap=settings.bootstrap,
             random_state=study.seed,
-            store=_store(study, run, keys["labels"]),
+            store=_store(study, at_hand.run, at_hand.keys["labels"]),
             n_jobs=n_jobs,
-            progress=run.steps("comparison"),
+            progress=at_hand.run.steps("comparison"),
         )
-        _write(study, path, found, deposits)
+        _write(study, path, found, at_hand.deposits)
     return path
 
 

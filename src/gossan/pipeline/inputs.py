@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import geopandas as gpd
@@ -13,11 +16,65 @@ from gossan.evidence import build_evidence, valid_cells
 from gossan.exceptions import SurveyDataError
 from gossan.grid import Grid
 from gossan.labels import label_cells
-from gossan.pipeline.folder import RunFolder
-from gossan.pipeline.keys import input_digests
+from gossan.pipeline.folder import Progress, RunFolder, claim, refuse_foreign
+from gossan.pipeline.keys import input_digests, stage_keys
+from gossan.pipeline.settings import read_deposits
 from gossan.study import Study
 
 ANNOTATION = "annotation.gpkg"
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A study whose run folder is held: what every verb starts from.
+
+    Attributes
+    ----------
+    run : RunFolder
+    digests : dict
+        SHA-256 of the input files.
+    annotation : str or None
+        SHA-256 of the annotation before its decisions were read.
+    decisions : geopandas.GeoDataFrame or None
+        A geologist's rows of the annotation.
+    keys : dict
+        Hash of what each stage is made from.
+    evidence, labels : xarray.DataArray
+    deposits : geopandas.GeoDataFrame
+    """
+
+    run: RunFolder
+    digests: dict[Path, str]
+    annotation: str | None
+    decisions: gpd.GeoDataFrame | None
+    keys: dict[str, str]
+    evidence: xr.DataArray
+    labels: xr.DataArray
+    deposits: gpd.GeoDataFrame
+
+
+@contextmanager
+def opened(study: Study, path: Path, progress: Progress | None) -> Iterator[OpenStudy]:
+    """Hold a study's run folder, and make evidence and labels there."""
+    refuse_foreign(path)
+    with io.folder_lock(path):
+        claim(path, study)
+        run = RunFolder(path, progress or (lambda *_: None))
+        digests = input_digests(study)
+        annotation = annotation_digest(study, path)
+        decisions = study_decisions(study, path)
+        keys = stage_keys(study, digests, decisions)
+        evidence = evidence_stage(study, run, keys["evidence"])
+        deposits = read_deposits(study)
+        labels = labels_stage(study, run, keys["labels"], evidence, deposits, decisions)
+        refuse_changed(study, run, digests)
+        yield OpenStudy(run, digests, annotation, decisions, keys, evidence, labels, deposits)
+
+
+def annotation_digest(study: Study, path: Path) -> str | None:
+    """SHA-256 of the annotation that a study reads; None where there is none."""
+    file = annotation_file(study, path)
+    return io.file_digest(file) if file.exists() else None
 
 
 def annotation_file(study: Study, path: Path) -> Path:

@@ -18,10 +18,10 @@ from gossan.datasets import truth_table
 from gossan.draws import DrawEnsemble
 from gossan.explain import layer_contributions, layer_importance
 from gossan.methods import METHODS
-from gossan.pipeline.folder import Progress, RunFolder, claim, refuse_foreign, run_folder
-from gossan.pipeline.inputs import evidence_stage, labels_stage, refuse_changed, study_decisions
-from gossan.pipeline.keys import input_digests, shown_digests, stage_keys, versions
-from gossan.pipeline.settings import check_settings, read_deposits, study_model, study_splitter
+from gossan.pipeline.folder import Progress, RunFolder, run_folder
+from gossan.pipeline.inputs import opened
+from gossan.pipeline.keys import shown_digests, versions
+from gossan.pipeline.settings import check_settings, study_model, study_splitter
 from gossan.predict import predict_map
 from gossan.quality import StudyCheck, check_evidence
 from gossan.report import (
@@ -86,17 +86,9 @@ def run_study(
     """
     path = run_folder(study, output)
     check_settings(study)
-    refuse_foreign(path)
-    with io.folder_lock(path):
-        claim(path, study)
-        run = RunFolder(path, progress or (lambda *_: None))
-        digests = input_digests(study)
-        decisions = study_decisions(study, path)
-        keys = stage_keys(study, digests, decisions)
-        evidence = evidence_stage(study, run, keys["evidence"])
-        deposits = read_deposits(study)
-        labels = labels_stage(study, run, keys["labels"], evidence, deposits, decisions)
-        refuse_changed(study, run, digests)
+    with opened(study, path, progress) as at_hand:
+        run, digests, keys = at_hand.run, at_hand.digests, at_hand.keys
+        evidence, labels, deposits = at_hand.evidence, at_hand.labels, at_hand.deposits
         check = _check(study, run, keys["check"], evidence, labels, deposits)
         evaluation = _evaluation(study, run, keys, evidence, labels, deposits)
         model = _model(study, run, keys["model"], evidence, labels)
