@@ -288,7 +288,7 @@ def make_model(
     if name not in METHODS:
         raise StudyError(f"Unknown method {name!r}.{suggest(name, METHODS)}")
     method = METHODS[name]
-    types = get_type_hints(method.build.__init__)  # type: ignore[misc]
+    types = get_type_hints(method.build.__init__, include_extras=True)  # type: ignore[misc]
     known = [p for p in inspect.signature(method.build).parameters if p != "random_state"]
     for parameter, value in parameters.items():
         if parameter not in known:

@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from gossan.exceptions import StudyError
@@ -41,7 +41,7 @@ def check_setting(owner: str, parameter: str, value: Any, expected: Any) -> None
             "which a study file cannot hold. Leave it out for the default."
         )
     try:
-        TypeAdapter(expected).validate_python(value, strict=True)
+        TypeAdapter(expected, config=ConfigDict(strict=True)).validate_python(value)
     except ValidationError as error:
         wanted = " or ".join(sorted({problem["msg"] for problem in error.errors()}))
         raise StudyError(f"{owner} cannot use {parameter} = {value!r}: {wanted}.") from None

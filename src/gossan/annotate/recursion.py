@@ -121,6 +121,28 @@ class RecursiveAnnotator(BaseEstimator):
         self.max_cells = max_cells
         self.random_state = random_state
 
+    def check(self) -> None:
+        """Raise :class:`StudyError` if a setting cannot be, before any cell is looked at."""
+        for name, allowed in (
+            ("select", ("purge", "lowest", "weight")),
+            ("mode", ("reselect", "accumulate")),
+            ("control", ("none", "same-count", "shuffled")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise StudyError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)}.")
+        for name in ("purge", "quantile", "positive_quantile"):
+            if not 0 < getattr(self, name) < 1:
+                raise StudyError(f"{name} is {getattr(self, name)}: give a share between 0 and 1.")
+        if not 0 < self.ratio < np.inf:
+            raise StudyError(f"ratio is {self.ratio}: it counts negatives per positive, above 0.")
+        if not 0 <= self.tolerance < 1:
+            raise StudyError(f"tolerance is {self.tolerance}: give a share from 0 up, below 1.")
+        for name, least in (("n_draws", 2), ("n_streams", 2), ("max_rounds", 0)):
+            if getattr(self, name) < least:
+                raise StudyError(f"{name} is {getattr(self, name)}: at least {least} is needed.")
+        if self.max_cells is not None and self.max_cells < 1:
+            raise StudyError(f"max_cells is {self.max_cells}: give at least 1, or none for all.")
+
     def annotate(
         self,
         X: Any,
@@ -163,7 +185,7 @@ class RecursiveAnnotator(BaseEstimator):
         SurveyDataWarning
             If the deposits form one patch, so that nothing can be held out inside.
         """
-        self._check()
+        self.check()
         generator = np.random.default_rng(self.random_state)
         coordinates, labels = checked_cells(coordinates, labels)
         decided = np.zeros(len(labels), np.int8) if decisions is None else np.asarray(decisions)
@@ -176,24 +198,3 @@ class RecursiveAnnotator(BaseEstimator):
             if progress is not None:
                 progress(total if rounds.finished else len(rounds.figures), total)
         return rounds.annotation()
-
-    def _check(self) -> None:
-        for name, allowed in (
-            ("select", ("purge", "lowest", "weight")),
-            ("mode", ("reselect", "accumulate")),
-            ("control", ("none", "same-count", "shuffled")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise StudyError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)}.")
-        for name in ("purge", "quantile", "positive_quantile"):
-            if not 0 < getattr(self, name) < 1:
-                raise StudyError(f"{name} is {getattr(self, name)}: give a share between 0 and 1.")
-        if not 0 < self.ratio < np.inf:
-            raise StudyError(f"ratio is {self.ratio}: it counts negatives per positive, above 0.")
-        if not 0 <= self.tolerance < 1:
-            raise StudyError(f"tolerance is {self.tolerance}: give a share from 0 up, below 1.")
-        for name, least in (("n_draws", 2), ("n_streams", 2), ("max_rounds", 0)):
-            if getattr(self, name) < least:
-                raise StudyError(f"{name} is {getattr(self, name)}: at least {least} is needed.")
-        if self.max_cells is not None and self.max_cells < 1:
-            raise StudyError(f"max_cells is {self.max_cells}: give at least 1, or none for all.")

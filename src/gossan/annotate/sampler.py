@@ -66,6 +66,10 @@ class RecursiveNegatives(NegativeSampler):
         self.max_cells = max_cells
         self.estimator = estimator
 
+    def check(self) -> None:
+        """See :meth:`NegativeSampler.check`."""
+        self.annotator().check()
+
     def sample_many(
         self,
         X: Any,

@@ -61,12 +61,17 @@ class DissimilarNegatives(NegativeSampler):
         self.band = band
         self.ratio = ratio
 
-    def _pool(self, ground: Ground) -> npt.NDArray[np.int64]:
+    def check(self) -> None:
+        """See :meth:`NegativeSampler.check`."""
+        super().check()
         low, high = self.band
         if not 0 <= low < high <= 1:
             raise StudyError(
                 f"band is ({low}, {high}): two quantiles of the distance, 0 ≤ low < high ≤ 1."
             )
+
+    def _pool(self, ground: Ground) -> npt.NDArray[np.int64]:
+        low, high = self.band
         distances = summed_distances(ground.features, ground.unlabelled, ground.positives)
         if len(distances) == 0:
             return ground.unlabelled

@@ -77,6 +77,12 @@ class NegativeSampler(BaseEstimator):
     needs_features: ClassVar[bool] = False
     """Whether :meth:`sample` reads ``X``; otherwise it may be ``None``."""
 
+    def check(self) -> None:
+        """Raise :class:`StudyError` if a setting cannot be, before any cell is looked at."""
+        ratio = self.get_params(deep=False).get("ratio")
+        if ratio is not None and not 0 < ratio < np.inf:
+            raise StudyError(f"ratio is {ratio}: it counts negatives per positive and exceeds 0.")
+
     def sample(
         self,
         X: Any,
@@ -132,6 +138,7 @@ class NegativeSampler(BaseEstimator):
         list of ndarray
             One a draw, as :meth:`sample` returns it.
         """
+        self.check()
         generators = [np.random.default_rng(state) for state in random_states]
         ground = Ground(X, *checked_cells(coordinates, labels), generators[0])
         if len(ground.positives) == 0:
@@ -158,10 +165,7 @@ class NegativeSampler(BaseEstimator):
 
     def _size(self, ground: Ground) -> int:
         """How many cells to draw: ``ratio`` a positive, rounded, at least one."""
-        ratio = self.get_params()["ratio"]
-        if not 0 < ratio < np.inf:
-            raise StudyError(f"ratio is {ratio}: it counts negatives per positive and exceeds 0.")
-        return max(1, round(ratio * len(ground.positives)))
+        return max(1, round(self.get_params(deep=False)["ratio"] * len(ground.positives)))
 
 
 class AllUnlabelled(NegativeSampler):
@@ -185,14 +189,15 @@ class AllUnlabelled(NegativeSampler):
     def __init__(self, max_cells: int | None = 200_000) -> None:
         self.max_cells = max_cells
 
-    def _size(self, ground: Ground) -> int:
-        if self.max_cells is None:
-            return len(ground.unlabelled)
-        if self.max_cells < 1:
+    def check(self) -> None:
+        """See :meth:`NegativeSampler.check`."""
+        if self.max_cells is not None and self.max_cells < 1:
             raise StudyError(
                 f"max_cells is {self.max_cells}: give at least 1, or none to take every cell."
             )
-        return self.max_cells
+
+    def _size(self, ground: Ground) -> int:
+        return len(ground.unlabelled) if self.max_cells is None else self.max_cells
 
 
 class RandomNegatives(NegativeSampler):
@@ -263,6 +268,11 @@ class BufferedNegatives(NegativeSampler):
         self.distance = distance
         self.ratio = ratio
 
+    def check(self) -> None:
+        """See :meth:`NegativeSampler.check`."""
+        super().check()
+        checked_distance("distance", self.distance)
+
     def _pool(self, ground: Ground) -> npt.NDArray[np.int64]:
         distance = checked_distance("distance", self.distance)
         places = ground.coordinates[ground.positives]
@@ -292,7 +302,7 @@ def make_named(
             raise StudyError(
                 f"The {what} {name!r} has no parameter {parameter!r}.{suggest(parameter, known)}"
             )
-        types = get_type_hints(catalogue[name].__init__)  # type: ignore[misc]
+        types = get_type_hints(catalogue[name].__init__, include_extras=True)  # type: ignore[misc]
         check_setting(f"The {what} {name!r}", parameter, parameters[parameter], types[parameter])
     return catalogue[name](**parameters)
 

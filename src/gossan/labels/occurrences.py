@@ -45,12 +45,17 @@ class OtherDepositNegatives(NegativeSampler):
         self.footprint = footprint
         self.ratio = ratio
 
-    def _pool(self, ground: Ground) -> npt.NDArray[np.int64]:
-        places = self._places()
+    def check(self) -> None:
+        """See :meth:`NegativeSampler.check`."""
+        super().check()
+        self._places()
         if self.footprint < 1 or self.footprint % 2 == 0:
             raise StudyError(
                 f"footprint is {self.footprint}: it counts cells across, and is odd (1, 3, 5, …)."
             )
+
+    def _pool(self, ground: Ground) -> npt.NDArray[np.int64]:
+        places = self._places()
         spacing = cell_spacing(ground.coordinates)
         scaled, cells = places / spacing, ground.coordinates[ground.unlabelled] / spacing
         # In cells, largest of easting and northing: the square that an occurrence marks.

@@ -93,8 +93,19 @@ class SpyNegatives(NegativeSampler):
         self.ratio = ratio
         self.max_cells = max_cells
 
+    def check(self) -> None:
+        """See :meth:`NegativeSampler.check`."""
+        super().check()
+        for name in ("share", "noise", "agreement"):
+            if not 0 < getattr(self, name) < 1:
+                raise StudyError(f"{name} is {getattr(self, name)}: give a share between 0 and 1.")
+        for name in ("repeats", "max_cells"):
+            if getattr(self, name) < 1:
+                raise StudyError(f"{name} is {getattr(self, name)}: at least 1 is needed.")
+        if not self.learn_ratio > 0:
+            raise StudyError(f"learn_ratio is {self.learn_ratio}: it must exceed 0.")
+
     def _pool(self, ground: Ground) -> npt.NDArray[np.int64]:
-        self._check()
         cells = ground.some_unlabelled(self.max_cells)
         if len(cells) == 0:
             return cells
@@ -119,16 +130,6 @@ class SpyNegatives(NegativeSampler):
                 "Use RandomNegatives, or a smaller agreement."
             )
         return pool
-
-    def _check(self) -> None:
-        for name in ("share", "noise", "agreement"):
-            if not 0 < getattr(self, name) < 1:
-                raise StudyError(f"{name} is {getattr(self, name)}: give a share between 0 and 1.")
-        for name in ("repeats", "max_cells"):
-            if getattr(self, name) < 1:
-                raise StudyError(f"{name} is {getattr(self, name)}: at least 1 is needed.")
-        if not self.learn_ratio > 0:
-            raise StudyError(f"learn_ratio is {self.learn_ratio}: it must exceed 0.")
 
     def _hide(
         self, patch: npt.NDArray[np.int32], generator: np.random.Generator

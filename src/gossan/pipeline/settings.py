@@ -61,7 +61,8 @@ def other_occurrences(study: Study) -> list[list[float]] | None:
 
 def check_settings(study: Study) -> None:
     """Raise now, not after an hour, if the method, the sampler or the splitter cannot be."""
-    study_model(study)
+    _, sampler, _ = study_model(study)
+    sampler.check()
     study_splitter(study)
 
 

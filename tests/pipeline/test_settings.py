@@ -1,0 +1,33 @@
+"""From a study's settings to sampler, estimator and splitter."""
+
+from pathlib import Path
+
+import pytest
+
+import gossan as gs
+from gossan.datasets import synthetic_district, write_district
+from gossan.exceptions import StudyError
+from gossan.pipeline import check_settings
+
+
+@pytest.mark.parametrize(
+    ("sampler", "setting"),
+    [
+        ("random", "ratio = -1"),
+        ("all-unlabelled", "max_cells = 0"),
+        ("buffered", "distance = -5.0"),
+        ("dissimilar", "band = [0.7, 0.3]"),
+        ("spy", "share = 1.5"),
+        ("recursive", "purge = 1.5"),
+        ("recursive", "ratio = 0"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_before_any_evidence_is_built(
+    tmp_path: Path, sampler: str, setting: str
+) -> None:
+    """The value is named at once and not in the first fold of an hour's run."""
+    study = write_district(synthetic_district(0, shape=(30, 30), n_samples=60), tmp_path)
+    table = f'\n[negatives]\nsampler = "{sampler}"\n\n[negatives.parameters]\n{setting}\n'
+    study.write_text(study.read_text() + table, encoding="utf-8")
+    with pytest.raises(StudyError, match=rf"{setting.split()[0]} is"):
+        check_settings(gs.read_study(study))
