@@ -23,7 +23,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(PIP) --editable '.[dev]'
+	$(PIP) --editable '.[dev,deep]'
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.core

@@ -19,3 +19,7 @@ class LabelError(GossanError, ValueError):
 
 class SurveyDataWarning(UserWarning):
     """Something in the survey's data that the user should look at, though the run can go on."""
+
+
+class TrainingError(GossanError, RuntimeError):
+    """A network cannot be trained: its loss is no longer a number, or it has nothing to learn."""

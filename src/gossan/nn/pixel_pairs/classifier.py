@@ -1,0 +1,424 @@
+"""The estimator: networks of balanced draws, and the map that they make."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import ndtr
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from gossan.exceptions import LabelError, StudyError
+from gossan.models._base import training_labels
+from gossan.nn.pixel_pairs.network import PairNetwork
+from gossan.nn.pixel_pairs.pairs import LabelledPairs, PairKind
+from gossan.nn.pixel_pairs.scoring import (
+    PAIRS_AT_ONCE,
+    Comparison,
+    reference_score,
+    ring_of_block,
+    ring_of_windows,
+)
+from gossan.nn.training import EpochBatches, TrainingPlan, batches, train
+from gossan.nn.windows import check_dual_window, sampled_ring
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.int64]
+
+
+class PixelPairClassifier(ClassifierMixin, BaseEstimator):
+    """Pixel pairs, a deep network and a dual window (Zhang, Zuo & Xiong 2021).
+
+    Parameters
+    ----------
+    inner, outer : int, default 13, 35
+        Cells across the two windows, odd; the ring lies between them.
+    pair : {"absolute-difference", "difference", "stack"}, default "absolute-difference"
+        How two cells become one signal; the source does not say. The first makes the score
+        symmetric, so that a pair is scored once for both its cells.
+    scoring : {"ring", "reference", "both"}, default "ring"
+        ``"ring"``, the source's: mean dissimilarity to the cells of the ring. ``"reference"``:
+        mean dissimilarity to training negatives minus that to training positives, which looks at
+        no neighbour. ``"both"``: the mean of the two, each as a normal rank among the training
+        negatives.
+    ring_pairs : int or None, default 64
+        Cells of the ring that are compared, spread evenly; ``None`` for all of them.
+    references : int, default 40
+        Training cells of each class that a cell is compared with.
+    members : int, default 10
+        Networks, each of its own balanced draw of the negatives given; their mean is the score.
+    protocol : {"held-out", "published"}, default "held-out"
+        ``"published"`` keeps the one member of least validation loss, as the source does.
+    learning_rate : float, default 0.01
+    batch_size : int, default 128
+    pairs_per_epoch : int or None, default None
+        Pairs drawn an epoch; ``None`` for all.
+    max_epochs : int, default 30
+    patience : int, default 5
+        Epochs without a lower validation loss before training stops.
+    validation : float, default 0.2
+        Share of the cells of each class whose pairs stop the training and teach nothing.
+    accelerator : str, default "auto"
+        ``"cpu"``, ``"gpu"``, … as Lightning takes it.
+    random_state : int, RandomState or None, default None
+
+    Attributes
+    ----------
+    members_ : list of dict
+        Of each network: ``weights``, ``centre`` and ``scale`` of the layers, ``references``,
+        losses and validation accuracy.
+    classes_ : ndarray of shape (2,)
+
+    Notes
+    -----
+    **Missing values**: a pair is compared by the layers that both cells have.
+
+    At the study's edge, and beside cells without evidence, the mean runs over the pairs there
+    are; a cell without any is NaN.
+
+    References
+    ----------
+    Zhang, C., Zuo, R. & Xiong, Y. (2021). Applied Geochemistry 130, 104994.
+    Li, W., Wu, G., Zhang, F. & Du, Q. (2016). Hyperspectral image classification using deep
+    pixel-pair features. IEEE Trans. Geoscience and Remote Sensing 55, 844–853.
+    Liu, W.-M. & Chang, C.-I. (2013). Multiple-window anomaly detection for hyperspectral imagery.
+    IEEE J. Selected Topics in Applied Earth Observations 6, 644–658.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(60, 5)), np.repeat([1, 0], 30)
+    >>> X[y == 1] += 2.0
+    >>> model = PixelPairClassifier(scoring="reference", members=1, max_epochs=3, random_state=0)
+    >>> score = model.fit(X, y).predict_proba(X)[:, 1]
+    >>> bool(score[y == 1].mean() > score[y == 0].mean())
+    True
+    """
+
+    uses_unlabelled: ClassVar[bool] = False
+    own_threads: ClassVar[bool] = True
+    missing_values: ClassVar[str] = "A pair is compared by the layers that both cells have."
+
+    def __init__(
+        self,
+        inner: int = 13,
+        outer: int = 35,
+        *,
+        pair: PairKind = "absolute-difference",
+        scoring: Literal["ring", "reference", "both"] = "ring",
+        ring_pairs: int | None = 64,
+        references: int = 40,
+        members: int = 10,
+        protocol: Literal["held-out", "published"] = "held-out",
+        learning_rate: float = 0.01,
+        batch_size: int = 128,
+        pairs_per_epoch: int | None = None,
+        max_epochs: int = 30,
+        patience: int = 5,
+        validation: float = 0.2,
+        accelerator: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        self.inner = inner
+        self.outer = outer
+        self.pair = pair
+        self.scoring = scoring
+        self.ring_pairs = ring_pairs
+        self.references = references
+        self.members = members
+        self.protocol = protocol
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.pairs_per_epoch = pairs_per_epoch
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.validation = validation
+        self.accelerator = accelerator
+        self.random_state = random_state
+
+    @property
+    def window(self) -> int:
+        """How many cells across it looks: the outer window, or 1 without a ring."""
+        return 1 if self.scoring == "reference" else self.outer
+
+    @property
+    def fit_window(self) -> int:
+        """How many cells across it learns from: pairs are of single cells."""
+        return self.window if self.scoring == "both" else 1
+
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
+        """Learn which pairs of cells are of one class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, layers) or (n, layers, window, window)
+            Evidence of each cell, or of the window round it, whose middle is the cell; NaN =
+            missing. ``scoring="both"`` needs windows.
+        y : array-like of shape (n,)
+            1 deposit, 0 barren; -1 is ignored.
+
+        Raises
+        ------
+        LabelError
+            If a class has fewer than two cells.
+        StudyError
+            If a setting cannot be.
+        TrainingError
+            If the training diverges.
+        """
+        self._check()
+        layers, labels = validate_data(
+            self, X, y, dtype=np.float32, ensure_all_finite="allow-nan", allow_nd=True
+        )
+        self.classes_, kept, positive = training_labels(labels, uses_unlabelled=False)
+        windows, cells = layers[kept], _centres(layers[kept])
+        for name, count in (("deposits", positive.sum()), ("negatives", (~positive).sum())):
+            if count < 2:
+                raise LabelError(
+                    f"{count} cell of the {name}: pairs within a class need two. Widen the "
+                    "footprint of the deposits, or take another method."
+                )
+        generator = check_random_state(self.random_state)
+        self.ring_ = sampled_ring(
+            self.inner, self.outer, self.ring_pairs, int(generator.randint(2**31))
+        )
+        self.members_ = [
+            self._fit_member(cells, positive, int(generator.randint(2**31)))
+            for _ in range(self.members)
+        ]
+        if self.protocol == "published":
+            self.members_ = [min(self.members_, key=lambda member: member["validation_loss"])]
+        if self.scoring == "both":
+            for member in self.members_:
+                self._place_ranks(member, windows[~positive])
+        return self
+
+    def predict_proba(self, X: npt.ArrayLike) -> FloatArray:
+        """One minus the score, and the score, shape (n, 2)."""
+        score, _ = self.predict_with_spread(X)
+        return np.column_stack([1.0 - score, score])
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Positive where the score exceeds one half, shape (n,)."""
+        check_is_fitted(self)
+        return self.classes_[(self.predict_proba(X)[:, 1] > 0.5).astype(int)]
+
+    def predict_with_spread(self, X: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation over the members, each of shape (n,).
+
+        Parameters
+        ----------
+        X : array-like of shape (n, layers) or (n, layers, window, window)
+        """
+        check_is_fitted(self)
+        layers = validate_data(
+            self, X, dtype=np.float32, ensure_all_finite="allow-nan", allow_nd=True, reset=False
+        )
+        return _moments([self._score_windows(member, layers) for member in self.members_])
+
+    def predict_block(self, block: FloatArray) -> FloatArray:
+        """Scores of a block, equal to those of its windows one by one.
+
+        Parameters
+        ----------
+        block : array of shape (layers, h + window - 1, w + window - 1)
+            NaN beyond the edge.
+
+        Returns
+        -------
+        ndarray of shape (h, w)
+        """
+        return self.predict_block_with_spread(block)[0]
+
+    def predict_block_with_spread(self, block: FloatArray) -> FloatArray:
+        """Mean and standard deviation over the members, shape (2, h, w)."""
+        check_is_fitted(self)
+        return np.stack(_moments([self._score_block(member, block) for member in self.members_]))
+
+    def ring_score(self, block: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean dissimilarity to the ring, and the standard error of having sampled it.
+
+        Parameters
+        ----------
+        block : array of shape (layers, h + outer - 1, w + outer - 1)
+
+        Returns
+        -------
+        score, standard_error : ndarray of shape (h, w)
+            Over all members. The error is that of a simple random sample, which an even one
+            stays below; 0 where the whole ring is compared.
+        """
+        check_is_fitted(self)
+        found = [self._ring_block(member, block) for member in self.members_]
+        error = np.sqrt(np.sum([e**2 for _, e in found], axis=0)) / len(found)
+        return np.mean([mean for mean, _ in found], axis=0), error
+
+    def _check(self) -> None:
+        check_dual_window(self.inner, self.outer)
+        for name, allowed in (
+            ("pair", ("absolute-difference", "difference", "stack")),
+            ("scoring", ("ring", "reference", "both")),
+            ("protocol", ("held-out", "published")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise StudyError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)}.")
+        for name in ("references", "members", "batch_size", "max_epochs", "patience"):
+            if getattr(self, name) < 1:
+                raise StudyError(f"{name} is {getattr(self, name)}: at least 1 is needed.")
+        for name in ("ring_pairs", "pairs_per_epoch"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise StudyError(f"{name} is {getattr(self, name)}: give at least 1, or none.")
+        if not self.learning_rate > 0:
+            raise StudyError(f"learning_rate is {self.learning_rate}: it must exceed 0.")
+        if not 0 < self.validation < 1:
+            raise StudyError(f"validation is {self.validation}: give a share between 0 and 1.")
+
+    def _fit_member(
+        self, cells: FloatArray, positive: npt.NDArray[np.bool_], seed: int
+    ) -> dict[str, Any]:
+        """One network of a balanced draw of the negatives."""
+        rng = np.random.default_rng(seed)
+        negatives = np.flatnonzero(~positive)
+        if len(negatives) > positive.sum():
+            negatives = rng.choice(negatives, int(positive.sum()), replace=False)
+        drawn = np.concatenate([np.flatnonzero(positive), np.sort(negatives)])
+        labels = positive[drawn].astype(np.int64)
+        centre, scale = _centre_and_scale(cells[drawn])
+        values = ((cells[drawn] - centre) / scale).astype(np.float32)
+        taught, judged = self._split(labels, rng)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = PairNetwork(2 if self.pair == "stack" else 1)
+        record = train(
+            network,
+            _pair_loss,
+            lambda weights: torch.optim.SGD(weights, self.learning_rate, momentum=0.9),
+            _pair_batches(self, values[taught], labels[taught], seed, shuffle=True),
+            _pair_batches(self, values[judged], labels[judged], seed, shuffle=False),
+            TrainingPlan(self.max_epochs, self.patience, self.accelerator, devices=1, seed=seed),
+        )
+        return {
+            "weights": {name: value.numpy() for name, value in network.state_dict().items()},
+            "centre": centre,
+            "scale": scale,
+            "references": [
+                values[rng.permutation(np.flatnonzero(labels == label))[: self.references]]
+                for label in (0, 1)
+            ],
+            "training_loss": record.training_loss[record.best_epoch],
+            "validation_loss": record.validation_loss[record.best_epoch],
+            "validation_accuracy": _accuracy(network, self.pair, values[judged], labels[judged]),
+            "epochs": len(record.training_loss),
+        }
+
+    def _split(self, labels: IntArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+        """Cells that teach and cells that stop the training, of each class in the same shares."""
+        taught, judged = [], []
+        for label in (1, 0):
+            cells = rng.permutation(np.flatnonzero(labels == label))
+            count = max(2, int((1.0 - self.validation) * len(cells)))
+            taught.append(cells[:count])
+            # Too few to spare any: the training is then stopped by the pairs that teach.
+            judged.append(cells[count:] if len(cells) - count >= 1 else cells)
+        return np.concatenate(taught), np.concatenate(judged)
+
+    def _score_windows(self, member: dict[str, Any], X: FloatArray) -> FloatArray:
+        parts = {}
+        compare = Comparison(member, self.pair)
+        if self.scoring != "reference":
+            parts["ring"] = ring_of_windows(compare, compare.standardised(X), self.ring_)
+        if self.scoring != "ring":
+            parts["reference"] = reference_score(compare, compare.standardised(_centres(X)))
+        return self._combined(member, parts)
+
+    def _score_block(self, member: dict[str, Any], block: FloatArray) -> FloatArray:
+        parts = {}
+        if self.scoring != "reference":
+            parts["ring"] = self._ring_block(member, block)[0]
+        if self.scoring != "ring":
+            halo = self.window // 2
+            inner = block[:, halo : block.shape[1] - halo, halo : block.shape[2] - halo]
+            compare = Comparison(member, self.pair)
+            cells = np.moveaxis(inner, 0, -1).reshape(-1, len(inner))
+            scores = reference_score(compare, compare.standardised(cells))
+            parts["reference"] = scores.reshape(inner.shape[1:])
+        return self._combined(member, parts)
+
+    def _ring_block(
+        self, member: dict[str, Any], block: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        whole = self.outer**2 - self.inner**2
+        return ring_of_block(Comparison(member, self.pair), block, self.ring_, self.outer, whole)
+
+    def _combined(self, member: dict[str, Any], parts: dict[str, FloatArray]) -> FloatArray:
+        if self.scoring != "both":
+            return parts[self.scoring]
+        ranks = [ndtr((parts[name] - mean) / sd) for name, (mean, sd) in member["ranks"].items()]
+        return np.mean(ranks, axis=0)
+
+    def _place_ranks(self, member: dict[str, Any], windows: FloatArray) -> None:
+        """Where the training negatives lie on either score, for ``scoring="both"``."""
+        if windows.ndim != 4:
+            raise StudyError('scoring="both" learns from windows: give (n, layers, outer, outer).')
+        compare = Comparison(member, self.pair)
+        scores = {
+            "ring": ring_of_windows(compare, compare.standardised(windows), self.ring_),
+            "reference": reference_score(compare, compare.standardised(_centres(windows))),
+        }
+        member["ranks"] = {
+            name: (float(np.nanmean(score)), float(np.nanstd(score)) or 1.0)
+            for name, score in scores.items()
+        }
+
+
+def _pair_batches(
+    settings: PixelPairClassifier, values: FloatArray, labels: IntArray, seed: int, *, shuffle: bool
+) -> Any:
+    pairs = LabelledPairs(values, labels, settings.pair)
+    size = settings.batch_size if shuffle else PAIRS_AT_ONCE
+    order = EpochBatches(
+        len(pairs), size, per_epoch=settings.pairs_per_epoch, seed=seed, shuffle=shuffle
+    )
+    return batches(pairs, order)
+
+
+def _pair_loss(network: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    signal, label = batch
+    return nn.functional.binary_cross_entropy_with_logits(network(signal), label)
+
+
+@torch.inference_mode()
+def _accuracy(network: nn.Module, pair: PairKind, values: FloatArray, labels: IntArray) -> float:
+    pairs = LabelledPairs(values, labels, pair)
+    right = 0
+    for start in range(0, len(pairs), PAIRS_AT_ONCE):
+        numbers = np.arange(start, min(start + PAIRS_AT_ONCE, len(pairs)))
+        signal, label = pairs[numbers]
+        right += int(((network(signal) > 0) == (label > 0.5)).sum())
+    return right / len(pairs)
+
+
+def _centres(X: FloatArray) -> FloatArray:
+    """The cells in the middle of windows, (n, layers)."""
+    return X if X.ndim == 2 else X[:, :, X.shape[2] // 2, X.shape[3] // 2]
+
+
+def _centre_and_scale(cells: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation of each layer; 0 and 1 where it is missing or constant."""
+    observed = np.isfinite(cells)
+    count = np.maximum(observed.sum(axis=0), 1)
+    values = np.where(observed, cells, 0.0).astype(np.float64)
+    centre = values.sum(axis=0) / count
+    scale = np.sqrt((np.where(observed, values - centre, 0.0) ** 2).sum(axis=0) / count)
+    return centre.astype(np.float32), np.where(scale > 0, scale, 1.0).astype(np.float32)
+
+
+def _moments(scores: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation over members; no ensemble, no spread: NaN."""
+    spread = np.std(scores, axis=0) if len(scores) > 1 else np.full(np.shape(scores[0]), np.nan)
+    return np.mean(scores, axis=0), spread

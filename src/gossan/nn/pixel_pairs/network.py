@@ -1,0 +1,69 @@
+"""The deep network that tells whether two cells are of one class."""
+
+from __future__ import annotations
+
+import itertools
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+
+class PairNetwork(nn.Module):
+    """Thirteen convolutions along the evidence layers, their mean, one fully connected layer.
+
+    Kernels of three; 30 channels in C1–C3 and 40 from C4 on; stride 2 in C4, C8 and C12; ReLU
+    after each. The source gives C4 and "two more" layers of stride 2; every fourth is ours.
+
+    Parameters
+    ----------
+    channels : int, default 1
+        Of the signal: 2 for stacked pairs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = PairNetwork()
+    >>> network(torch.zeros(1, 39, 5)).shape
+    torch.Size([5])
+    >>> [shape[1] for shape in network.shapes(39)]
+    [39, 39, 39, 20, 20, 20, 20, 10, 10, 10, 10, 5, 5]
+    """
+
+    convolutions: ClassVar[int] = 13
+    strided: ClassVar[tuple[int, ...]] = (3, 7, 11)
+
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__()
+        widths = [channels, *[30] * 3, *[40] * (self.convolutions - 3)]
+        # Pairs lie along the last axis, side by side in memory: the processor's lanes.
+        self.body = nn.Sequential()
+        for k, (before, after) in enumerate(itertools.pairwise(widths)):
+            stride = 2 if k in self.strided else 1
+            convolution = nn.Conv2d(before, after, (3, 1), stride=(stride, 1), padding=(1, 0))
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+            self.body.append(convolution)
+            self.body.append(nn.ReLU(inplace=True))
+        self.head = nn.Linear(widths[-1], 1)
+
+    def forward(self, signals: Tensor) -> Tensor:
+        """Log-odds that the cells of each pair are of different classes.
+
+        Parameters
+        ----------
+        signals : Tensor of shape (channels, layers, n)
+
+        Returns
+        -------
+        Tensor of shape (n,)
+        """
+        features = self.body(signals[None])  # (1, 40, layers / 8, n)
+        return self.head(features.mean(dim=2)[0].T)[:, 0]
+
+    def shapes(self, layers: int) -> list[tuple[int, int]]:
+        """(channels, length) after each convolution, for a signal of so many layers."""
+        found = []
+        for convolution in (part for part in self.body if isinstance(part, nn.Conv2d)):
+            layers = -(-layers // int(convolution.stride[0]))
+            found.append((convolution.out_channels, layers))
+        return found

@@ -1,0 +1,348 @@
+"""One training loop for every network: progress, early stopping, resume, devices, precision."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from gossan.exceptions import SurveyDataError, TrainingError
+
+LAST = "last.ckpt"
+"""Name of the checkpoint that an interrupted training goes on from."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    max_epochs : int
+        Epochs at most.
+    patience : int
+        Stop when the validation loss has not fallen for so many epochs.
+    accelerator, devices, precision
+        As Lightning takes them: ``"auto"``, ``"cpu"``, ``"gpu"``; ``"32-true"``,
+        ``"bf16-mixed"``.
+    seed : int
+        Order of the batches and whatever the network draws while training.
+    """
+
+    max_epochs: int
+    patience: int
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    precision: str = "32-true"
+    seed: int = 0
+
+
+@dataclass
+class TrainingRecord:
+    """What a training left besides the weights.
+
+    Attributes
+    ----------
+    training_loss, validation_loss : list of float
+        One an epoch.
+    best_epoch : int
+        The epoch whose weights were kept: that of the least validation loss.
+    """
+
+    training_loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    best_epoch: int = -1
+
+
+class EpochBatches(Sampler[np.ndarray]):
+    """Batches of numbers below ``size``, in an order that seed and epoch alone decide.
+
+    A training that was interrupted therefore sees the batches that it would have seen.
+
+    Parameters
+    ----------
+    size : int
+        Samples there are.
+    batch_size : int
+    per_epoch : int or None
+        Samples drawn an epoch, without repetition; ``None`` for all of them. Where there are many
+        more samples than are drawn, repetitions are too rare to matter and are allowed.
+    seed : int
+    shuffle : bool, default True
+        Otherwise the first ``per_epoch``, in order, in every epoch.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        *,
+        per_epoch: int | None = None,
+        seed: int = 0,
+        shuffle: bool = True,
+    ) -> None:
+        self.size = size
+        self.batch_size = batch_size
+        self.count = size if per_epoch is None else min(size, per_epoch)
+        self.seed = seed
+        self.shuffle = shuffle
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the training loop before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        numbers = self._numbers()
+        for start in range(0, self.count, self.batch_size):
+            yield numbers[start : start + self.batch_size]
+
+    def _numbers(self) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(self.count)
+        rng = np.random.default_rng([self.seed, self.epoch])
+        if self.size > 20 * self.count:  # a permutation of millions of pairs for a few thousand
+            return rng.integers(self.size, size=self.count)
+        return rng.permutation(self.size)[: self.count]
+
+
+def batches(dataset: Dataset[Any], sampler: EpochBatches) -> DataLoader[Any]:
+    """A loader whose dataset turns an array of numbers into one batch of tensors, in bulk."""
+    return DataLoader(dataset, sampler=sampler, batch_size=None, collate_fn=_as_it_is)
+
+
+def train(
+    network: nn.Module,
+    loss: Callable[[nn.Module, Any], Tensor],
+    optimiser: Callable[[Any], torch.optim.Optimizer],
+    training: DataLoader[Any],
+    validation: DataLoader[Any],
+    plan: TrainingPlan,
+    *,
+    checkpoint: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainingRecord:
+    """Train a network in place and leave it with the weights of its best epoch, on the CPU.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    loss : callable
+        From the network and a batch to a scalar, the mean over the batch.
+    optimiser : callable
+        From parameters to an optimiser.
+    training, validation : DataLoader
+        From :func:`batches`. The validation loss picks the epoch.
+    plan : TrainingPlan
+    checkpoint : path, optional
+        A folder that belongs to this training alone. An epoch that is done is kept there, and a
+        training that was interrupted goes on from it; it ends with the weights that it would have
+        ended with.
+    progress : callable, optional
+        Called with (epochs done, epochs at most).
+
+    Returns
+    -------
+    TrainingRecord
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no longer a number; says at which step and what was found.
+    SurveyDataError
+        If the checkpoint cannot be read.
+    """
+    learner = _Learner(network, loss, optimiser, plan.seed)
+    book = _Book(plan, progress)
+    callbacks: list[Callback] = [book]
+    if checkpoint is not None:
+        callbacks.append(
+            ModelCheckpoint(
+                dirpath=checkpoint, save_last=True, save_top_k=0, save_on_train_epoch_end=True
+            )
+        )
+    with _quiet(), _seeded(plan.seed):
+        trainer = pl.Trainer(
+            accelerator=plan.accelerator,
+            devices=plan.devices,
+            precision=plan.precision,  # type: ignore[arg-type]
+            max_epochs=plan.max_epochs,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=checkpoint is not None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        trainer.fit(
+            learner, training, validation, ckpt_path=_resumed(checkpoint), weights_only=True
+        )
+    network.load_state_dict(book.best_weights)
+    network.to("cpu").eval()
+    return book.record
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+class _Learner(pl.LightningModule):
+    """A network, its loss and its optimiser, as Lightning wants them."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Callable[[nn.Module, Any], Tensor],
+        optimiser: Callable[[Any], torch.optim.Optimizer],
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self._loss = loss
+        self._optimiser = optimiser
+        self._seed = seed
+        self.training_losses: list[Tensor] = []
+        self.validation_losses: list[Tensor] = []
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self._optimiser(self.network.parameters())
+
+    def on_train_epoch_start(self) -> None:
+        # What is drawn inside the network depends on seed and epoch alone, so a resumed training
+        # draws what it would have drawn.
+        torch.manual_seed(self._seed + 1_000_003 * self.current_epoch)
+
+    def training_step(self, batch: Any, step: int) -> Tensor:
+        loss = self._loss(self.network, batch)
+        if not torch.isfinite(loss):
+            raise TrainingError(self._cause(batch, step))
+        self.training_losses.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: Any, step: int) -> None:  # noqa: ARG002
+        self.validation_losses.append(self._loss(self.network, batch))
+
+    def _cause(self, batch: Any, step: int) -> str:
+        where = (
+            f"The loss is no longer a number at step {step + 1} of epoch {self.current_epoch + 1}"
+        )
+        tensors = [part for part in batch if isinstance(part, Tensor)]
+        if not all(torch.isfinite(part).all() for part in tensors):
+            return f"{where}: the batch itself holds NaN or infinite values."
+        largest = max(float(p.detach().abs().max()) for p in self.network.parameters())
+        return (
+            f"{where}, though the batch is sound: the weights have grown to {largest:.3g}. "
+            "Take a smaller learning_rate."
+        )
+
+
+class _Book(Callback):
+    """Keeps the losses and the best weights, stops when patience is out, tells the progress."""
+
+    def __init__(self, plan: TrainingPlan, progress: Callable[[int, int], None] | None) -> None:
+        self.plan = plan
+        self.progress = progress
+        self.record = TrainingRecord()
+        self.best_weights: dict[str, Tensor] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ARG002
+        trainer.should_stop = self._out_of_patience  # it was interrupted after its last epoch
+
+    @property
+    def _out_of_patience(self) -> bool:
+        epochs = len(self.record.validation_loss)
+        return epochs - 1 - self.record.best_epoch >= self.plan.patience and epochs > 0
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        record = self.record
+        record.training_loss.append(_mean(trainer, pl_module.training_losses))
+        record.validation_loss.append(_mean(trainer, pl_module.validation_losses))
+        pl_module.training_losses.clear()
+        pl_module.validation_losses.clear()
+        epoch = len(record.validation_loss) - 1
+        if record.best_epoch < 0 or record.validation_loss[-1] < min(record.validation_loss[:-1]):
+            record.best_epoch = epoch
+            self.best_weights = {
+                name: value.detach().cpu().clone()
+                for name, value in pl_module.network.state_dict().items()
+            }
+        trainer.should_stop = self._out_of_patience
+        if self.progress is not None:
+            done = self.plan.max_epochs if trainer.should_stop else epoch + 1
+            self.progress(done, self.plan.max_epochs)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "training_loss": self.record.training_loss,
+            "validation_loss": self.record.validation_loss,
+            "best_epoch": self.record.best_epoch,
+            "best_weights": self.best_weights,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_weights = state_dict["best_weights"]
+        self.record = TrainingRecord(
+            state_dict["training_loss"], state_dict["validation_loss"], state_dict["best_epoch"]
+        )
+
+
+def _mean(trainer: pl.Trainer, losses: list[Tensor]) -> float:
+    """Mean over the batches of all devices."""
+    mean = torch.stack(losses).mean()
+    return float(trainer.strategy.reduce(mean, reduce_op="mean"))
+
+
+def _resumed(checkpoint: Path | None) -> Path | None:
+    """The checkpoint to go on from, checked to hold plain tensors only."""
+    if checkpoint is None or not (checkpoint / LAST).exists():
+        return None
+    path = checkpoint / LAST
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise SurveyDataError(
+            f"{path} is no checkpoint of an interrupted training, or is damaged ({error}). "
+            "Remove it to train from the start."
+        ) from error
+    return path
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Torch's own generator set for a while, and put back."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's advice to programmers is kept from the users of gossan."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PossibleUserWarning)
+        warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", FutureWarning)
+        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
