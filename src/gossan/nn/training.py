@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -168,23 +168,16 @@ def train(
         If the checkpoint cannot be read.
     """
     learner = _Learner(network, loss, optimiser, plan.seed)
-    book = _Book(plan, progress)
-    callbacks: list[Callback] = [book]
-    if checkpoint is not None:
-        callbacks.append(
-            ModelCheckpoint(
-                dirpath=checkpoint, save_last=True, save_top_k=0, save_on_train_epoch_end=True
-            )
-        )
+    book = _Book(plan, checkpoint, progress)
     with _quiet(), _seeded(plan.seed):
         trainer = pl.Trainer(
             accelerator=plan.accelerator,
             devices=plan.devices,
             precision=plan.precision,  # type: ignore[arg-type]
             max_epochs=plan.max_epochs,
-            callbacks=callbacks,
+            callbacks=[book],
             logger=False,
-            enable_checkpointing=checkpoint is not None,
+            enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -222,10 +215,11 @@ class _Learner(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self._optimiser(self.network.parameters())
 
-    def on_train_epoch_start(self) -> None:
+    def on_train_batch_start(self, batch: Any, step: int) -> None:  # noqa: ARG002
         # What is drawn inside the network depends on seed and epoch alone, so a resumed training
-        # draws what it would have drawn.
-        torch.manual_seed(self._seed + 1_000_003 * self.current_epoch)
+        # draws what it would have drawn. (Lightning itself draws between epochs.)
+        if step == 0:
+            torch.manual_seed(self._seed + 1_000_003 * self.current_epoch)
 
     def training_step(self, batch: Any, step: int) -> Tensor:
         loss = self._loss(self.network, batch)
@@ -252,10 +246,16 @@ class _Learner(pl.LightningModule):
 
 
 class _Book(Callback):
-    """Keeps the losses and the best weights, stops when patience is out, tells the progress."""
+    """Keeps the losses and the best weights, stops when patience is out, saves and tells."""
 
-    def __init__(self, plan: TrainingPlan, progress: Callable[[int, int], None] | None) -> None:
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        checkpoint: Path | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
         self.plan = plan
+        self.checkpoint = checkpoint
         self.progress = progress
         self.record = TrainingRecord()
         self.best_weights: dict[str, Tensor] = {}
@@ -282,9 +282,13 @@ class _Book(Callback):
                 for name, value in pl_module.network.state_dict().items()
             }
         trainer.should_stop = self._out_of_patience
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ARG002
+        if self.checkpoint is not None:
+            trainer.save_checkpoint(self.checkpoint / LAST)
         if self.progress is not None:
-            done = self.plan.max_epochs if trainer.should_stop else epoch + 1
-            self.progress(done, self.plan.max_epochs)
+            total = self.plan.max_epochs
+            self.progress(total if trainer.should_stop else trainer.current_epoch + 1, total)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -338,7 +342,6 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PossibleUserWarning)
         warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", FutureWarning)
-        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         try:
