@@ -102,17 +102,18 @@ def strategies(area: dict[str, Any]) -> dict[str, list[np.ndarray]]:
             ratio=RATIO, guard=False, max_rounds=shown[-1], tolerance=0.0, **settings
         )
         found = annotator.annotate(X, labels, coordinates)
-        for number in shown:
+        for number in [n for n in shown if n < len(found.decisions)]:
             pool = found.cells[found.decisions[number] == DECISIONS["negative"]]
             count = min(size, len(pool))
             drawn[f"{name}, round {number}"] = [
                 np.sort(np.random.default_rng(seed).choice(pool, count, replace=False))
                 for seed in seeds
             ]
-        # The last round draws as the sampler does: by weight, or evenly over area and geology.
-        drawn[f"{name}, round {shown[-1]}"] = [
-            found.draw(size, np.random.default_rng(seed)) for seed in seeds
-        ]
+        # The last round draws as the sampler does: by weight, or evenly over area and geology. So
+        # do those that the rounds did not come to, because nothing was left to draw from.
+        ended = [found.draw(size, np.random.default_rng(seed)) for seed in seeds]
+        for number in {shown[-1], *[n for n in shown if n >= len(found.decisions)]}:
+            drawn[f"{name}, round {number}"] = ended
     sampler = gs.RecursiveNegatives(ratio=RATIO)
     drawn["recursive, default with guard"] = sampler.sample_many(X, labels, coordinates, seeds)
     return drawn
