@@ -44,7 +44,8 @@ def own_negatives(survey: str) -> list[str]:
     path = run_folder(study)
     evidence = io.open_evidence(path / "evidence.zarr")
     labels = gs.label_cells(evidence, gs.read_deposits(study), footprint=study.deposits.footprint)
-    methods = [name for name in METHODS if survey == SURVEYS[0] or name not in SLOW]
+    without_networks = [name for name, method in METHODS.items() if not method.deep]
+    methods = [n for n in without_networks if survey == SURVEYS[0] or n not in SLOW]
     workflows = study_workflows(study, methods, ["default"])
     key = stage_keys(study)["folds"][:12]
     start = time.perf_counter()

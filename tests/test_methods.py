@@ -44,17 +44,17 @@ def test_entry_says_what_a_user_needs(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_method_builds_an_estimator_of_the_contract(name):
-    """The estimator is built with the seed, where it takes one, and looks at single cells."""
+    """The estimator is built with the seed, where it takes one, and looks as far as it says."""
     model = make_model(name, random_state=7)
     assert model.get_params().get("random_state", 7) == 7
-    assert model.window == 1
+    assert model.window == (35 if name in {"pixel-pairs", "pixel-pairs-both"} else 1)
     assert model.missing_values == METHODS[name].missing_values
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_parameter_is_documented(name):
     """Each setting that a study file may give stands in the class's docstring."""
-    build = METHODS[name].build
+    build = METHODS[name].estimator
     for parameter in inspect.signature(build).parameters:
         assert parameter in build.__doc__
 

@@ -129,7 +129,8 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         shown = [np.sort(np.concatenate([labelled, drawn])) for drawn in draws]
         # Every cell that any draw takes is read once: the features may lie in a store on disk.
         read = np.unique(np.concatenate(shown))
-        values = X[read]
+        narrow = getattr(self.estimator, "fit_window", self.window) < self.window
+        values = (centre_features(X) if narrow else X)[read]
         places = [np.searchsorted(read, cells) for cells in shown]
         self.members_ = self._fit_members(values, y[read], places, seeds)
         self.n_training_cells_ = [len(cells) for cells in shown]
@@ -188,7 +189,8 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         Teams of threads inside a pool of threads wait for one another, and scikit-learn's change
         the process's warning filters under one another.
         """
-        if len(places) == 1 or _settings(self.estimator, "n_jobs"):
+        own_threads = getattr(self.estimator, "own_threads", False)
+        if len(places) == 1 or own_threads or _settings(self.estimator, "n_jobs"):
             return [self._fit_member(X[c], y[c], s) for c, s in zip(places, seeds, strict=True)]
         # The limit on BLAS holds for the whole process, that on OpenMP for a thread.
         with threadpool_limits(limits=1, user_api="blas"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
@@ -48,8 +49,8 @@ class Method:
         As a study file gives it.
     title : str
         As a report prints it.
-    build : type
-        Estimator class.
+    build : type or str
+        Estimator class, or where it is, ``"module:Class"``, if importing it imports torch.
     summary : str
         What it does, in one sentence.
     when_to_use : str
@@ -70,7 +71,7 @@ class Method:
 
     name: str
     title: str
-    build: type[CellClassifier]
+    build: type[CellClassifier] | str
     summary: str
     when_to_use: str
     negatives: str = "all-unlabelled"
@@ -80,12 +81,39 @@ class Method:
     max_negatives: int | None = None
 
     @property
+    def deep(self) -> bool:
+        """Whether it learns with a network of PyTorch."""
+        return isinstance(self.build, str)
+
+    @property
+    def estimator(self) -> type[Any]:
+        """The estimator class.
+
+        Raises
+        ------
+        StudyError
+            If it needs PyTorch and that is not installed.
+        """
+        if not isinstance(self.build, str):
+            return self.build
+        module, _, name = self.build.partition(":")
+        try:
+            return getattr(import_module(module), name)
+        except ModuleNotFoundError as error:
+            raise StudyError(
+                f"The method {self.name!r} needs {error.name}, which is not installed. "
+                'Install it with: pip install "gossan[deep]"'
+            ) from error
+
+    @property
     def missing_values(self) -> str:
         """How the method copes with missing layers, in one sentence."""
-        return self.build.missing_values
+        return self.estimator.missing_values
 
 
 DEFAULT_METHOD = "extra-trees"
+
+_PIXEL_PAIRS = "gossan.nn.pixel_pairs:PixelPairClassifier"
 
 _ENTRIES = [
     Method(
@@ -217,6 +245,44 @@ _ENTRIES = [
         "finds what is unusual, of which ore is one kind among many. Give it elements that "
         "matter, since it cannot choose layers by itself.",
     ),
+    Method(
+        "pixel-pairs",
+        "Pixel pairs, dual window",
+        _PIXEL_PAIRS,
+        "Scores how unlike a cell is to the ring of cells round it, by a deep network that learnt "
+        "from pairs of labelled cells.",
+        "Choose it for multi-element geochemistry where ore stands out from its surroundings, and "
+        "to compare with the published method. It finds what differs from its neighbours, so ore "
+        "within a broad anomaly is lost on it. It needs no layer to be scaled, but many layers.",
+        negatives="random",
+        draws=10,
+        parameters=MappingProxyType({"members": 1}),
+    ),
+    Method(
+        "pixel-pairs-reference",
+        "Pixel pairs, reference cells",
+        _PIXEL_PAIRS,
+        "Scores how much less unlike a cell is to known deposits than to barren ground, by the "
+        "same network of pairs.",
+        "Choose it over the dual window wherever deposits are to be found by what they are and "
+        "not by how they stand out. It takes a fraction of the time, as it looks at no neighbour. "
+        "With one deposit's cells alone it learns that deposit and nothing more.",
+        negatives="random",
+        draws=10,
+        parameters=MappingProxyType({"members": 1, "scoring": "reference"}),
+    ),
+    Method(
+        "pixel-pairs-both",
+        "Pixel pairs, dual window and reference cells",
+        _PIXEL_PAIRS,
+        "Averages the ranks that a cell has against its ring and against the labelled cells.",
+        "Choose it where ore both resembles known deposits and stands out from its surroundings. "
+        "It rarely beats the better of the two, and guards against the worse. It takes the time "
+        "of the dual window.",
+        negatives="random",
+        draws=10,
+        parameters=MappingProxyType({"members": 1, "scoring": "both"}),
+    ),
 ]
 
 METHODS: dict[str, Method] = {method.name: method for method in _ENTRIES}
@@ -288,8 +354,8 @@ def make_model(
     if name not in METHODS:
         raise StudyError(f"Unknown method {name!r}.{suggest(name, METHODS)}")
     method = METHODS[name]
-    types = get_type_hints(method.build.__init__, include_extras=True)  # type: ignore[misc]
-    known = [p for p in inspect.signature(method.build).parameters if p != "random_state"]
+    types = get_type_hints(method.estimator.__init__, include_extras=True)
+    known = [p for p in inspect.signature(method.estimator).parameters if p != "random_state"]
     for parameter, value in parameters.items():
         if parameter not in known:
             raise StudyError(
@@ -299,5 +365,5 @@ def make_model(
     settings = {**method.parameters, **parameters}
     if "random_state" in types:
         settings["random_state"] = random_state
-    model = method.build(**settings)
+    model = method.estimator(**settings)
     return model if screen is None else LayerScreen(model, z=screen)

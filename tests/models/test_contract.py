@@ -38,6 +38,7 @@ ESTIMATORS = [
     CellIsolationForest(**FEW),
     LayerScreen(CellExtraTrees(**FEW, random_state=0)),
 ]
+CELL_METHODS = [name for name, method in METHODS.items() if not method.deep]
 ENSEMBLES = ["random-forest", "extra-trees", "bagging-pu"]
 USE_UNLABELLED = ["bagging-pu", "elkan-noto", "isolation-forest"]
 
@@ -66,7 +67,7 @@ def test_scikit_learn_accepts_the_estimator(estimator, check):
 
 def small_model(name, **parameters):
     """A method of the catalogue with few trees."""
-    if "n_estimators" in METHODS[name].build().get_params():
+    if "n_estimators" in METHODS[name].estimator().get_params():
         parameters = {"n_estimators": 12, **parameters}
     if name == "weights-of-evidence":
         parameters = {"cells_per_deposit": 1.0, **parameters}
@@ -87,7 +88,7 @@ def district():
     return X[order], y[order]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CELL_METHODS)
 def test_every_cell_gets_a_score(district, name):
     """Cells with some or all layers missing, in training and in prediction, score within 0-1."""
     X, y = district
@@ -97,7 +98,7 @@ def test_every_cell_gets_a_score(district, name):
     assert score.max() <= 1
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CELL_METHODS)
 def test_deposits_are_told_from_the_rest(district, name):
     """Fresh cells of the deposits' kind outscore fresh cells of the other kind."""
     X, y = district
@@ -109,7 +110,7 @@ def test_deposits_are_told_from_the_rest(district, name):
     assert np.mean(low[:, None] < high[None, :]) > 0.8
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CELL_METHODS)
 def test_same_seed_same_scores(district, name):
     """Two fits with one seed score every cell alike to the last bit."""
     X, y = district
@@ -126,7 +127,7 @@ def test_threads_do_not_change_scores(district, name):
     assert np.array_equal(one.predict_proba(many), three.predict_proba(many))
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if n not in USE_UNLABELLED])
+@pytest.mark.parametrize("name", [n for n in CELL_METHODS if n not in USE_UNLABELLED])
 def test_supervised_methods_ignore_unlabelled_cells(district, name):
     """Fitting with cells labelled -1 equals fitting without those cells."""
     X, y = district
@@ -136,7 +137,7 @@ def test_supervised_methods_ignore_unlabelled_cells(district, name):
     assert np.array_equal(with_them, small_model(name).fit(X[known], y[known]).predict_proba(X))
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if n not in USE_UNLABELLED])
+@pytest.mark.parametrize("name", [n for n in CELL_METHODS if n not in USE_UNLABELLED])
 def test_supervised_methods_ask_for_negatives(district, name):
     """With positives and unlabelled cells only, the error says how to choose negatives."""
     X, y = district
@@ -154,7 +155,7 @@ def test_unlabelled_cells_serve_where_no_negative_is_known(district, name):
     assert np.array_equal(unlabelled.predict_proba(X), negative.predict_proba(X))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CELL_METHODS)
 def test_no_deposit_is_refused(district, name):
     """Without a positive cell the error says so and names the remedy."""
     X, y = district
@@ -162,7 +163,7 @@ def test_no_deposit_is_refused(district, name):
         small_model(name).fit(X, np.where(y == 1, -1, 0))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CELL_METHODS)
 def test_two_labels_of_any_kind_are_classes(district, name):
     """Labels that are not a survey's are kept as classes, the later one positive."""
     X, y = district
@@ -173,7 +174,7 @@ def test_two_labels_of_any_kind_are_classes(district, name):
 
 
 @pytest.mark.filterwarnings("ignore::gossan.exceptions.SurveyDataWarning")  # Elkan–Noto says so
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CELL_METHODS)
 @pytest.mark.filterwarnings("ignore:None of the 4 layers:gossan.exceptions.SurveyDataWarning")
 def test_one_deposit_cell_can_be_fitted(district, name):
     """A single positive cell neither breaks a fit nor makes a score leave 0-1."""
@@ -199,7 +200,7 @@ def test_spread_is_that_of_the_members(district, name):
 
 
 @pytest.mark.parametrize("screen", [None, 2.58])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CELL_METHODS)
 def test_fitted_model_survives_the_disk(district, name, screen):
     """Through skops and back the scores are the same; nothing but known types is needed."""
     X, y = district

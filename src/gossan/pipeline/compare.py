@@ -18,7 +18,7 @@ from gossan.methods import METHODS, SAMPLERS, make_model, make_sampler
 from gossan.mistakes import suggest
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.inputs import opened
-from gossan.pipeline.keys import hash_of
+from gossan.pipeline.keys import hash_of, network_code
 from gossan.pipeline.settings import (
     check_settings,
     method_parameters,
@@ -108,7 +108,7 @@ def compare_study(
             background_folds=settings.background_folds,
             n_bootstrap=settings.bootstrap,
             random_state=study.seed,
-            store=_store(study, at_hand.run, at_hand.keys["labels"]),
+            store=_store(study, at_hand.run, at_hand.keys["labels"], workflows),
             n_jobs=n_jobs,
             progress=at_hand.run.steps("comparison"),
         )
@@ -123,8 +123,13 @@ def study_workflows(
     *,
     draws: int = DRAWS,
 ) -> list[Workflow]:
-    """Every pair of method and negatives that the study can use."""
+    """Every pair of method and negatives that the study can use.
+
+    Methods that learn with a network take hours over all samplers: they are compared when named.
+    """
     chosen = _known("method", methods, METHODS)
+    if methods is None:
+        chosen = [name for name in chosen if not METHODS[name].deep]
     samplers = _known("negative sampler", negatives, SAMPLERS, also=("default",))
     if negatives is None and study.negatives.occurrences is None:
         samplers.remove("other-deposits")
@@ -187,7 +192,7 @@ def _workflow(
 def _members(method: str, draws: int) -> int | None:
     """Members of a method's ensemble over all its draws; None if it is none."""
     entry = METHODS[method]
-    setting = inspect.signature(entry.build).parameters.get("n_estimators")
+    setting = inspect.signature(entry.estimator).parameters.get("n_estimators")
     if setting is None or method == "gradient-boosting":  # its trees are steps, not members
         return None
     own = int(entry.parameters.get("n_estimators", setting.default))
@@ -236,9 +241,14 @@ def _reference(study: Study, workflows: Sequence[Workflow], name: str | None) ->
     return wanted if wanted in names else (own or names)[0]
 
 
-def _store(study: Study, run: RunFolder, labels: str) -> io.ArrayFolder:
+def _store(
+    study: Study, run: RunFolder, labels: str, workflows: Sequence[Workflow]
+) -> io.ArrayFolder:
     """Finished pieces of all comparisons of the same evidence, labels and folds."""
-    key = hash_of(labels, study.validation.model_dump(exclude={"bootstrap"}), study.seed)
+    made_of = [labels, study.validation.model_dump(exclude={"bootstrap"}), study.seed]
+    if any(METHODS[workflow.method].deep for workflow in workflows):
+        made_of.append(network_code())
+    key = hash_of(*made_of)
     return io.ArrayFolder(run.path / ".stages" / "comparison" / key[:16])
 
 

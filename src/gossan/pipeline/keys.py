@@ -13,7 +13,10 @@ from typing import Any
 import geopandas as gpd
 
 from gossan import io
+from gossan.methods import METHODS
 from gossan.study import Study
+
+_CODE = Path(__file__).parents[1]
 
 
 def stage_keys(
@@ -49,6 +52,8 @@ def stage_keys(
         study.seed,
         of(others.file if others else None),
     ]
+    if METHODS[study.method.name].deep:
+        method.append(network_code())
     model = hash_of(labels, method)
     folds = hash_of(labels, method, study.validation.model_dump(exclude={"bootstrap"}))
     return {
@@ -90,12 +95,24 @@ def versions() -> dict[str, str]:
 def _own_code() -> str:
     """Hash of gossan itself: what other code made is not taken for this code's work.
 
-    Left out is what only shows what was made, or drafts a study.
+    Left out is what only shows what was made, or drafts a study, and the networks, which few
+    methods use (:func:`network_code`).
     """
-    code = Path(__file__).parents[1]
-    shown = {code / "cli.py", *(code / "report").rglob("*.py"), *(code / "draft").rglob("*.py")}
-    files = sorted(set(code.rglob("*.py")) - shown)
-    return hash_of([(str(f.relative_to(code)), io.file_digest(f)) for f in files])
+    left_out = {_CODE / "cli.py"}
+    for room in ("report", "draft", "nn"):
+        left_out.update((_CODE / room).rglob("*.py"))
+    return _code_hash(set(_CODE.rglob("*.py")) - left_out)
+
+
+@cache
+def network_code() -> str:
+    """Hash of what a method with a network rests on besides: gossan's ``nn`` and torch."""
+    torch = {name: version(name) for name in ("torch", "lightning")}
+    return hash_of(_code_hash(set((_CODE / "nn").rglob("*.py"))), torch)
+
+
+def _code_hash(files: set[Path]) -> str:
+    return hash_of([(str(f.relative_to(_CODE)), io.file_digest(f)) for f in sorted(files)])
 
 
 def hash_of(*parts: Any) -> str:

@@ -12,6 +12,7 @@ import xarray as xr
 from gossan.draws import DrawEnsemble, Sampler, score_and_spread
 from gossan.evaluate import held_out_summary, rank_bounds, rank_stability
 from gossan.evidence import FeatureSubset, feature_blocks
+from gossan.predict import predict_map
 from gossan.validate.cells import (
     FloatArray,
     IntArray,
@@ -263,7 +264,16 @@ def _pool(
 
 
 def score_cells(model: Any, features: Any, indices: IntArray) -> FloatArray:
-    """Scores of the given cells, read part by part."""
+    """Scores of the given cells, read part by part.
+
+    Where windows overlap, as those of a background do, a model with a dense path maps the area
+    instead: every neighbour is then looked at once and not once a window.
+    """
+    window = getattr(features, "window", 1)
+    overlap = len(indices) * window**2 > len(features)
+    if window > 1 and overlap and hasattr(model, "predict_block_with_spread"):
+        scores_of_area = predict_map(model, features.evidence).to_numpy()
+        return scores_of_area[features.rows[indices], features.columns[indices]].astype(float)
     scores = np.empty(len(indices))
     for positions, values in feature_blocks(features, indices):
         scores[positions] = score_and_spread(model, values)[0]
