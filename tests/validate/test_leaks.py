@@ -177,6 +177,7 @@ def validate_both(area, splitter, model, make_negatives, n_draws=1) -> None:
 def quick_model(name: str, **settings: Any):
     known = METHODS[name].estimator().get_params()
     quick = {"n_estimators": 5, "n_jobs": 1}
+    quick |= {"inner": 1, "outer": 3, "max_epochs": 1, "accelerator": "cpu"}
     return make_model(
         name, random_state=0, **{k: v for k, v in quick.items() if k in known}, **settings
     )

@@ -1,0 +1,144 @@
+"""Networks keep the estimator contract: scikit-learn's checks, disk, maps, folds, processes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import gossan as gs
+from gossan import io
+from gossan.methods import METHODS
+from gossan.nn.pixel_pairs import PixelPairClassifier
+
+DEEP = [name for name, method in METHODS.items() if method.deep]
+QUICK = {"inner": 1, "outer": 5, "max_epochs": 1, "members": 1, "accelerator": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads cost more than they gain on a few hundred pairs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def expected_failures(estimator):  # noqa: ARG001
+    """Checks that an estimator fails, each with the reason."""
+    return {"check_classifiers_classes": "its labels -1, 1 leave no negative: -1 is unlabelled"}
+
+
+@parametrize_with_checks(
+    [
+        PixelPairClassifier(
+            scoring="reference", members=1, max_epochs=12, patience=12, accelerator="cpu"
+        )
+    ],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learns_checks(estimator, check):
+    """The suite that every classifier of scikit-learn passes."""
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def area():
+    """A small area with eight deposits where two of three layers are high."""
+    rng = np.random.default_rng(0)
+    grid = gs.Grid.from_bounds((0, 0, 3000, 2400), 100, "EPSG:32650")
+    values = rng.normal(size=(3, *grid.shape)).astype(np.float32)
+    rows, columns = np.divmod(np.arange(8), 4)
+    rows, columns = 5 + rows * 12, 3 + columns * 7
+    for row, column in zip(rows, columns, strict=True):
+        values[:2, row - 1 : row + 2, column - 1 : column + 2] += 2.5
+    values[:, :2, :2] = np.nan
+    evidence = grid.to_dataarray(values, layers=["Cu", "Pb", "Zn"])
+    places = grid.coordinates(rows, columns)
+    import geopandas as gpd
+
+    deposits = gpd.GeoDataFrame(
+        {"name": [f"D{k}" for k in range(8)]},
+        geometry=gpd.points_from_xy(*places.T),
+        crs=grid.crs,
+    )
+    return evidence, gs.label_cells(evidence, deposits)
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_map_is_the_same_whatever_its_blocks_and_after_the_disk(area, name, tmp_path):
+    """Blocks of any size; saved, and read in a fresh process that never saw the class."""
+    evidence, labels = area
+    model = gs.make_model(name, random_state=0, **QUICK)
+    ensemble = gs.DrawEnsemble(model, gs.RandomNegatives(), n_draws=2)
+    from gossan.validate import study_cells
+
+    cells = study_cells(evidence, labels, window=ensemble.window)
+    ensemble.fit(cells.features, cells.training_labels, cells.coordinates)
+    whole = gs.predict_map(ensemble, evidence)
+    parts = gs.predict_map(ensemble, evidence, block_size=7)
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
+    np.testing.assert_allclose(parts["spread"], whole["spread"], atol=1e-5)
+    assert np.isfinite(whole.to_numpy()).sum() == len(cells.labels)
+    io.save_model(tmp_path / "model", ensemble, {"layers": ["Cu", "Pb", "Zn"]})
+    np.save(tmp_path / "evidence.npy", evidence.to_numpy())
+    code = (
+        "import sys, numpy as np\n"
+        "from gossan import io, predict\n"
+        "model, _ = io.load_model(sys.argv[1] + '/model')\n"
+        "halo = model.window // 2\n"
+        "block = np.load(sys.argv[1] + '/evidence.npy')\n"
+        "block = np.pad(block, ((0, 0), (halo, halo), (halo, halo)), constant_values=np.nan)\n"
+        "np.save(sys.argv[1] + '/map.npy', predict.predict_block(model, block))\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "map.npy")[0], whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_it_is_held_out_like_any_method(area, name):
+    """Cross-validation and a comparison give the same figures of the same draws."""
+    evidence, labels = area
+    model = gs.make_model(name, random_state=0, **QUICK)
+    found = gs.cross_validate(
+        model,
+        evidence,
+        labels,
+        splitter=gs.DepositClusterFolds(3),
+        negatives=gs.RandomNegatives(),
+        n_draws=2,
+        n_bootstrap=50,
+    )
+    compared = gs.compare_workflows(
+        [gs.Workflow(name, name, "random", model, gs.RandomNegatives(), 2)],
+        evidence,
+        labels,
+        splitter=gs.DepositClusterFolds(3),
+        n_bootstrap=50,
+        n_jobs=1,
+    )
+    assert found.held_out["auc_background"] == pytest.approx(
+        compared.table["auc_background"].iloc[0], abs=1e-4
+    )
+
+
+def test_without_torch_the_remedy_is_told(tmp_path: Path):
+    """A method that cannot be had names what is missing and how to install it."""
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(name='torch')\n")
+    code = (
+        "import gossan\n"
+        "try:\n"
+        "    gossan.make_model('pixel-pairs')\n"
+        "except gossan.exceptions.StudyError as error:\n"
+        "    print(error)\n"
+    )
+    shown = subprocess.check_output(
+        [sys.executable, "-c", code], text=True, env={"PYTHONPATH": str(tmp_path)}
+    )
+    assert shown.strip() == (
+        "The method 'pixel-pairs' needs torch, which is not installed. "
+        'Install it with: pip install "gossan[deep]"'
+    )
