@@ -179,6 +179,13 @@ def compare(
         str | None, typer.Option(help="'method × negatives' that differences are taken against.")
     ] = None,
     draws: Annotated[int, typer.Option(help="Draws of negatives a workflow averages.", min=1)] = 3,
+    variants: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Settings of a method, as inner=5,outer=7; given again, another row.",
+        ),
+    ] = None,
     controls: Annotated[
         bool, typer.Option(help="Add the four controls of recursive annotation.")
     ] = True,
@@ -199,6 +206,7 @@ def compare(
             reference=reference and reference.replace(" x ", " × "),
             controls=controls,
             draws=draws,
+            variants=[_settings(text) for text in variants or []],
             output=output,
             n_jobs=jobs,
             progress=progress,
@@ -222,6 +230,24 @@ def fetch(
 def _names(text: str | None) -> list[str] | None:
     """Names of a comma-separated option."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _settings(text: str) -> dict[str, Any]:
+    """``inner=5,pair=stack`` as settings: numbers and booleans as TOML has them, else text."""
+    import tomllib
+
+    from gossan.exceptions import StudyError
+
+    found: dict[str, Any] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise StudyError(f"--set {text!r} is no list of settings: write it as inner=5,outer=7.")
+        try:
+            found[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name] = value
+    return found
 
 
 def _print_comparison(path: Path, table: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import pandas as pd
 import pyogrio
 import pytest
 
@@ -117,3 +118,20 @@ def test_one_workflow_makes_a_comparison(study, gossan):
     assert said.returncode == 0, said.stderr
     assert "logistic-regression × random" in said.stdout
     assert next((study.parent / "runs").glob("*/comparison.html")).stat().st_size > 1000
+
+
+def test_settings_of_a_method_are_compared_side_by_side(study, gossan):
+    """Each --set is a row of its own, of the methods that have the setting; a slip is named."""
+    command = ("--methods", "decision-tree,logistic-regression", "--negatives", "random")
+    command += ("--no-controls", "--jobs", 1)
+    sets = ("--set", "min_samples_leaf=2", "--set", "min_samples_leaf=40")
+    said = gossan("compare", study, *command, *sets)
+    assert said.returncode == 0, said.stderr
+    table = pd.read_csv(next((study.parent / "runs").glob("*/comparison.csv")))
+    rows = table.set_index("workflow")["auc_background"]
+    leaves = [f"decision-tree (min_samples_leaf={n}) × random" for n in (2, 40)]
+    assert {*leaves, "logistic-regression × random"} < set(rows.index)
+    assert rows[leaves[0]] != rows[leaves[1]]
+    slip = gossan("compare", study, *command, "--set", "min_sample_leaf=2")
+    assert slip.returncode != 0
+    assert "Did you mean 'min_samples_leaf'?" in " ".join(slip.stderr.split())

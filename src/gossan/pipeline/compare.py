@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import geopandas as gpd
@@ -50,6 +51,7 @@ def compare_study(
     reference: str | None = None,
     controls: bool = True,
     draws: int = DRAWS,
+    variants: Sequence[Mapping[str, Any]] = (),
     output: Path | None = None,
     n_jobs: int | None = None,
     progress: Progress | None = None,
@@ -71,6 +73,9 @@ def compare_study(
     draws : int, default 3
         Draws of negatives behind every workflow; 1 for a sampler whose draws are all alike. A
         method that is itself an ensemble of draws shares its members among them.
+    variants : sequence of mapping, optional
+        Settings of a method, ``{"inner": 5, "outer": 7}``: every method that has them is compared
+        with each of these sets, in a row of its own.
     output : path, optional
         The run folder; default ``runs/<name>`` beside the study file.
     n_jobs : int, optional
@@ -92,7 +97,7 @@ def compare_study(
     """
     path = run_folder(study, output)
     check_settings(study)
-    workflows = study_workflows(study, methods, negatives, draws=draws)
+    workflows = study_workflows(study, methods, negatives, draws=draws, variants=variants)
     reference = _reference(study, workflows, reference)
     if controls:
         method = next(w.method for w in workflows if w.name == reference)
@@ -122,10 +127,16 @@ def study_workflows(
     negatives: Sequence[str] | None = None,
     *,
     draws: int = DRAWS,
+    variants: Sequence[Mapping[str, Any]] = (),
 ) -> list[Workflow]:
     """Every pair of method and negatives that the study can use.
 
     Methods that learn with a network take hours over all samplers: they are compared when named.
+
+    Raises
+    ------
+    StudyError
+        For a name that is unknown, or a variant whose settings no method compared has.
     """
     chosen = _known("method", methods, METHODS)
     if methods is None:
@@ -134,11 +145,36 @@ def study_workflows(
     if negatives is None and study.negatives.occurrences is None:
         samplers.remove("other-deposits")
     return [
-        _own_workflow(study, method)
+        _own_workflow(study, method, changed)
         if name == "default"
-        else _workflow(study, method, name, study_negatives(study, method, name), draws)
+        else _workflow(
+            study, method, name, study_negatives(study, method, name), draws, changed=changed
+        )
         for name in samplers
-        for method in chosen
+        for method, changed in _varied(chosen, variants)
+    ]
+
+
+def _varied(
+    methods: Sequence[str], variants: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """Each method as it is, or once for every variant whose settings are its own."""
+    known = {
+        method: set(inspect.signature(METHODS[method].estimator).parameters) for method in methods
+    }
+    for variant in variants:
+        if not any(set(variant) <= settings for settings in known.values()):
+            every = sorted(set().union(*known.values()))
+            slips = [name for name in variant if name not in every]
+            hint = suggest(slips[0], every) if slips else ""
+            raise StudyError(
+                f"No method compared has the settings {', '.join(variant)}.{hint} Compared are "
+                f"{', '.join(methods)}."
+            )
+    return [
+        (method, changed)
+        for method in methods
+        for changed in [v for v in variants if set(v) <= known[method]] or [{}]
     ]
 
 
@@ -157,11 +193,19 @@ def study_negatives(study: Study, method: str, name: str) -> NegativeSampler:
     return make_sampler(name, **parameters)
 
 
-def _own_workflow(study: Study, method: str) -> Workflow:
+def _own_workflow(study: Study, method: str, changed: Mapping[str, Any]) -> Workflow:
     """A method with its own negatives and draws, as a study without `[negatives]` runs it."""
     settings = study.method.parameters if method == study.method.name else {}
-    model, sampler, draws = study_model(study.with_method(method, **settings))
-    return Workflow(f"{method} × default", method, "default", model, sampler, draws)
+    model, sampler, draws = study_model(study.with_method(method, **{**settings, **changed}))
+    name = f"{_called(method, changed)} × default"
+    return Workflow(name, method, "default", model, sampler, draws)
+
+
+def _called(method: str, changed: Mapping[str, Any]) -> str:
+    """A method by its name and the settings that set it apart."""
+    if not changed:
+        return method
+    return f"{method} ({', '.join(f'{key}={value}' for key, value in changed.items())})"
 
 
 def _workflow(
@@ -171,15 +215,16 @@ def _workflow(
     sampler: NegativeSampler,
     draws: int,
     role: Any = "workflow",
+    changed: Mapping[str, Any] = MappingProxyType({}),
 ) -> Workflow:
-    parameters = method_parameters(study, method)
+    parameters = {**method_parameters(study, method), **changed}
     alike = isinstance(sampler, AllUnlabelled) or negatives == "other-deposits"
     count = 1 if alike else draws
     members = _members(method, draws)
     if members is not None:
         parameters.setdefault("n_estimators", max(1, members // count))
     return Workflow(
-        name=f"{method} × {negatives}",
+        name=f"{_called(method, changed)} × {negatives}",
         method=method,
         negatives=negatives,
         model=make_model(method, random_state=study.seed, screen=study.method.screen, **parameters),

@@ -5,7 +5,7 @@ No text of the user's enters a picture (a font may lack its letters): names stan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -31,7 +31,7 @@ from gossan.report.shares import (
     thin,
     thin_by,
 )
-from gossan.report.sheet import NO_DATA, Sheet, northward_stretch
+from gossan.report.sheet import NO_DATA, Panels, Sheet, northward_stretch
 from gossan.report.theme import (
     AGREED_COLOURS,
     DIFFERING_COLOURS,
@@ -120,6 +120,33 @@ def score_map(
 def anomaly_map(score: xr.DataArray, *, width: float = 9.0) -> Figure:
     """Map the anomaly classes: the top 5 %, 5–15 % and 15–30 % of the area."""
     return score_map(score, areas=ANOMALY_AREAS, width=width)
+
+
+def anomaly_maps(
+    scores: Mapping[str, xr.DataArray], deposits: gpd.GeoDataFrame, *, width: float = 9.0
+) -> Figure:
+    """Map the anomaly classes of several scores of one area side by side, each under its title.
+
+    Parameters
+    ----------
+    scores : mapping of str to xarray.DataArray
+        Title of each panel → ``(y, x)`` with a CRS, NaN where missing; all on one grid.
+    deposits : geopandas.GeoDataFrame
+        Known deposits in the maps' CRS.
+    width : float, default 9
+        Inches across.
+    """
+    colours = class_colours(len(ANOMALY_AREAS) + 1)[::-1]
+    with themed():
+        panels = Panels.of(next(iter(scores.values())), len(scores), width)
+        for sheet, (title, score) in zip(panels.maps, scores.items(), strict=True):
+            sheet.draw_areas(score, ANOMALY_AREAS, colours)
+            sheet.points(deposits, {**KNOWN, "s": 8})
+            sheet.axes.set_title(title, loc="left", pad=4)
+        first = panels.maps[0]
+        first.legend_areas(SCORE_TITLE, ANOMALY_AREAS, colours)
+        first.legend_symbols("Deposits", [(KNOWN, "known")])
+        return panels.finish()
 
 
 def spread_map(spread: xr.DataArray, *, width: float = 9.0) -> Figure:

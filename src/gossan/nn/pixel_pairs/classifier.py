@@ -78,6 +78,9 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
     -----
     **Missing values**: a pair is compared by the layers that both cells have.
 
+    The windows are not learnt: ``set_params(inner=…, outer=…)`` after ``fit`` scores anew.
+    (``scoring="both"`` learns its ranks from them and is to be fitted again.)
+
     At the study's edge, and beside cells without evidence, the mean runs over the pairs there
     are; a cell without any is NaN.
 
@@ -147,6 +150,11 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
         return 1 if self.scoring == "reference" else self.outer
 
     @property
+    def ring(self) -> IntArray:
+        """Rows and columns, from the cell, of the cells it is compared with, (m, 2)."""
+        return sampled_ring(self.inner, self.outer, self.ring_pairs, self.ring_seed_)
+
+    @property
     def fit_window(self) -> int:
         """How many cells across it learns from: pairs are of single cells."""
         return self.window if self.scoring == "both" else 1
@@ -184,9 +192,7 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
                     "footprint of the deposits, or take another method."
                 )
         generator = check_random_state(self.random_state)
-        self.ring_ = sampled_ring(
-            self.inner, self.outer, self.ring_pairs, int(generator.randint(2**31))
-        )
+        self.ring_seed_ = int(generator.randint(2**31))
         self.members_ = [
             self._fit_member(cells, positive, int(generator.randint(2**31)))
             for _ in range(self.members)
@@ -331,7 +337,7 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
         parts = {}
         compare = Comparison(member, self.pair)
         if self.scoring != "reference":
-            parts["ring"] = ring_of_windows(compare, compare.standardised(X), self.ring_)
+            parts["ring"] = ring_of_windows(compare, compare.standardised(X), self.ring)
         if self.scoring != "ring":
             parts["reference"] = reference_score(compare, compare.standardised(_centres(X)))
         return self._combined(member, parts)
@@ -353,7 +359,7 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
         self, member: dict[str, Any], block: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         whole = self.outer**2 - self.inner**2
-        return ring_of_block(Comparison(member, self.pair), block, self.ring_, self.outer, whole)
+        return ring_of_block(Comparison(member, self.pair), block, self.ring, self.outer, whole)
 
     def _combined(self, member: dict[str, Any], parts: dict[str, FloatArray]) -> FloatArray:
         if self.scoring != "both":
@@ -367,7 +373,7 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
             raise StudyError('scoring="both" learns from windows: give (n, layers, outer, outer).')
         compare = Comparison(member, self.pair)
         scores = {
-            "ring": ring_of_windows(compare, compare.standardised(windows), self.ring_),
+            "ring": ring_of_windows(compare, compare.standardised(windows), self.ring),
             "reference": reference_score(compare, compare.standardised(_centres(windows))),
         }
         member["ranks"] = {
