@@ -107,7 +107,8 @@ def methods_by_negatives(survey: str) -> list[str]:
         for row in pd.concat([best, others]).to_dict("records")
     ]
     lines += [
-        f"The best eight rows, the controls and the consensus; reference: {record['reference']}.",
+        f"The best eight rows, the controls and the consensus; reference: {record['reference']}. "
+        f"All took {table['seconds'].sum() / 60:.0f} minutes of one processor.",
         "",
         *_markdown(heads, rows),
         "",

@@ -13,6 +13,8 @@ from gossan.draws import score_and_spread
 FloatArray = npt.NDArray[np.floating[Any]]
 
 _CELLS_PER_CALL = 65_536
+_BYTES_AT_ONCE = 200_000_000
+"""Cells with a layer replaced that are held together: windows are large."""
 
 
 def layer_contributions(
@@ -62,11 +64,17 @@ def layer_contributions(
     references = background[np.sort(rng.choice(len(background), count, replace=False))]
     score = _scores(model, X)
     contributions = np.empty((len(X), X.shape[1]))
-    for layer in range(X.shape[1]):
-        replaced = np.repeat(X, count, axis=0)  # (n * references, layers[, window, window])
-        replaced[:, layer] = np.concatenate([references[:, layer]] * len(X))
-        without = _scores(model, replaced).reshape(len(X), count).mean(axis=1)
-        contributions[:, layer] = score - without
+    at_once = max(1, _BYTES_AT_ONCE // (count * X[:1].nbytes))  # cells, each with its references
+    for start in range(0, len(X), at_once):
+        cells = slice(start, start + at_once)
+        repeated = np.repeat(X[cells], count, axis=0)  # (n * references, layers[, window, window])
+        n = len(repeated) // count
+        for layer in range(X.shape[1]):
+            own = repeated[:, layer].copy()
+            repeated[:, layer] = np.concatenate([references[:, layer]] * n)
+            without = _scores(model, repeated).reshape(n, count).mean(axis=1)
+            repeated[:, layer] = own
+            contributions[cells, layer] = score[cells] - without
     return contributions
 
 

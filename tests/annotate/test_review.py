@@ -80,6 +80,15 @@ def test_an_unknown_word_is_named_with_its_feature():
         assert part in str(error.value)
 
 
+def test_a_word_of_the_models_that_somebody_signed_is_told_to_decide_nothing():
+    """'negative' by Ann means 'accept' to her and nothing to gossan: she is told."""
+    frame = review([(0, 0), (0, 1), (1, 0)], ["negative", "accept", "negative"])
+    frame["by"] = ["Ann", "Ann", "model"]
+    with pytest.warns(SurveyDataWarning, match="1 rows signed .* 'negative' by Ann"):
+        rows = geologist_rows(frame, "a.gpkg")
+    assert rows["decision"].tolist() == ["accept"]
+
+
 def test_many_unknown_words_are_counted():
     """Five are listed, the rest counted."""
     frame = review([(0, k) for k in range(8)], ["no"] * 8)

@@ -27,7 +27,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def expected_failures(estimator):  # noqa: ARG001
+def expected_failures(estimator):
     """Checks that an estimator fails, each with the reason."""
     return {"check_classifiers_classes": "its labels -1, 1 leave no negative: -1 is unlabelled"}
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gossan.report import ComparisonInputs, render_comparison
-from gossan.report.comparison import comparison_table, comparison_words, heat_map
+from gossan.report.comparison import comparison_words, heat_map, workflow_table
 from gossan.report.figures import workflow_plot
 from gossan.report.theme import contrast
 
@@ -211,7 +211,7 @@ def test_draws_part_the_columns_of_a_heat_map_where_nothing_else_does():
 
 def test_the_table_writes_each_figure_with_its_interval():
     """Shares in per cent, differences with their sign, the reference without a difference."""
-    content = comparison_table(_table(), REFERENCE)
+    content = workflow_table(_table(), REFERENCE)
     titles = [column.title for column in content.columns]
     rows = {row[1].text: dict(zip(titles, (cell.text for cell in row))) for row in content.rows}
     assert rows["svm + buffered"]["AUC"] == "0.70 (0.62–0.76)"
@@ -251,7 +251,7 @@ def test_figures_that_could_not_be_had_are_dashes(compared, read_page):
     table[bounds] = math.nan
     table.loc[len(table) - 1, "auc_background"] = math.nan
     read_page(render_comparison(dataclasses.replace(compared, table=table)))
-    content = comparison_table(table, REFERENCE)
+    content = workflow_table(table, REFERENCE)
     assert content.rows[-1][4].text == "–"
     assert content.rows[0][4].text == "0.92"
 

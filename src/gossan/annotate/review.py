@@ -146,6 +146,11 @@ def geologist_rows(frame: gpd.GeoDataFrame, file: str) -> gpd.GeoDataFrame:
     ------
     LabelError
         If the column ``decision`` is missing, or holds a word that is none.
+
+    Warns
+    -----
+    SurveyDataWarning
+        If a row that somebody signed holds a word of the model's.
     """
     if "decision" not in frame:
         raise LabelError(
@@ -167,6 +172,7 @@ def geologist_rows(frame: gpd.GeoDataFrame, file: str) -> gpd.GeoDataFrame:
         )
     decided = frame[words.isin(GEOLOGIST)].copy()
     decided["decision"] = words[decided.index]
+    _warn_of_model_words(frame, words, file)
     for column, default in (("by", "geologist"), ("note", "")):
         given = decided.get(column, pd.Series(default, index=decided.index))
         given = given.fillna("").astype(str).str.strip()
@@ -175,6 +181,21 @@ def geologist_rows(frame: gpd.GeoDataFrame, file: str) -> gpd.GeoDataFrame:
         if column not in decided:
             decided[column] = np.nan
     return decided
+
+
+def _warn_of_model_words(frame: gpd.GeoDataFrame, words: pd.Series, file: str) -> None:
+    """Tell who signed a word of the model's that it decides nothing."""
+    by = frame.get("by", pd.Series("", index=frame.index)).fillna("").astype(str).str.strip()
+    signed = ~words.isin([*GEOLOGIST, ""]) & ~by.isin(["", MODEL, DEPOSITS_FILE])
+    if signed.any():
+        example = int(np.flatnonzero(signed)[0])
+        warnings.warn(
+            f"{file}: {signed.sum()} rows signed by a geologist hold a word of the model's, "
+            f"'{words.iloc[example]}' by {by.iloc[example]} (feature {frame.index[example]}) for "
+            "one, which decides nothing. Write 'accept', 'reject' or 'deposit'.",
+            SurveyDataWarning,
+            stacklevel=3,
+        )
 
 
 def mark_decisions(

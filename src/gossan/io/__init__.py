@@ -20,7 +20,7 @@ from gossan.io.maps import (
     write_map_blocks,
     write_targets,
 )
-from gossan.io.models import load_model, save_model
+from gossan.io.models import WEIGHTS, load_model, save_model
 from gossan.io.rasters import is_raster, open_raster, raster_grid, read_cells
 from gossan.io.runs import ArrayFolder, JsonFolder, file_stem, folder_lock, read_json_if_whole
 from gossan.io.store import (
@@ -40,8 +40,10 @@ from gossan.io.tables import (
     to_study_crs,
 )
 from gossan.io.vectors import read_vector
+from gossan.io.weights import read_weights, write_weights
 
 __all__ = [
+    "WEIGHTS",
     "ArrayFolder",
     "EvidenceStore",
     "JsonFolder",
@@ -70,6 +72,7 @@ __all__ = [
     "read_table",
     "read_targets",
     "read_vector",
+    "read_weights",
     "replacing",
     "save_evidence",
     "save_model",
@@ -83,4 +86,5 @@ __all__ = [
     "write_map_blocks",
     "write_targets",
     "write_text",
+    "write_weights",
 ]

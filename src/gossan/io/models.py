@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import io
 import json
@@ -21,8 +22,10 @@ from sklearn.tree._tree import Tree
 
 from gossan.exceptions import SurveyDataError
 from gossan.io.files import read_json, reading, replacing, write_json
+from gossan.io.weights import read_weights, write_weights
 
 FORMAT_VERSION = 1
+WEIGHTS = "weights.safetensors"
 
 # What scikit-learn's estimators are made of beyond what skops trusts by itself. Each holds plain
 # arrays; the arrays of trees are checked below, since compiled code would follow them unchecked.
@@ -42,6 +45,8 @@ def save_model(
 ) -> None:
     """Write a fitted model as ``model.skops`` and ``model.json``.
 
+    The weights of networks in it go to ``weights.safetensors``, where any tool can read them.
+
     Parameters
     ----------
     folder : path-like
@@ -57,6 +62,15 @@ def save_model(
         If it cannot be written.
     """
     folder = Path(folder)
+    if _networks(estimator):
+        estimator = copy.deepcopy(estimator)
+        networks = _networks(estimator)
+        weights = {
+            f"{k}/{n}": v for k, net in enumerate(networks) for n, v in net["weights"].items()
+        }
+        for network in networks:
+            network["weights"] = {}
+        write_weights(folder / WEIGHTS, weights, {"networks": len(networks)})
     content = _normalised(skops.io.dumps(estimator))
     with replacing(folder / "model.skops") as partial:
         partial.write_bytes(content)
@@ -108,7 +122,29 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
         estimator = skops.io.loads(content, trusted=untrusted)
         for part in _parts(estimator, set()):
             _check_compiled(part, path)
+    _give_weights(_networks(estimator), Path(folder) / WEIGHTS)
     return estimator, description
+
+
+def _networks(estimator: Any) -> list[dict[str, Any]]:
+    """The networks that a fitted estimator holds, each a dict with its ``weights``."""
+    parts = _parts(estimator, set())
+    return [p for p in parts if isinstance(p, dict) and isinstance(p.get("weights"), dict)]
+
+
+def _give_weights(networks: list[dict[str, Any]], file: Path) -> None:
+    """Put the weights back where they were taken from."""
+    if not networks:
+        return
+    weights, description = read_weights(file)
+    if description.get("networks") != len(networks):
+        raise SurveyDataError(
+            f"{file} holds the weights of {description.get('networks')} networks; the model beside "
+            f"it has {len(networks)}. They are of two runs: run the study again."
+        )
+    for name, value in weights.items():
+        number, _, own = name.partition("/")
+        networks[int(number)]["weights"][own] = value
 
 
 def _is_trusted(name: str) -> bool:

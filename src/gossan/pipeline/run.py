@@ -180,6 +180,8 @@ def _model(
 ) -> Any:
     folder = run.path / "model"
     outputs = ["model/model.skops", "model/model.json"]
+    if METHODS[study.method.name].deep:
+        outputs.append(f"model/{io.WEIGHTS}")
     if not run.finished("model", key, outputs):
         with run.making("model", key, outputs):
             model, sampler, n_draws = study_model(study)

@@ -134,7 +134,7 @@ def render_comparison(inputs: ComparisonInputs) -> str:
         ("heat", "Methods and negatives", _heat_maps(inputs)),
         ("order", "How sure is the order?", _workflow_chart(inputs)),
         ("maps", "Where the workflows agree", _consensus_section(inputs)),
-        ("table", "Every workflow", comparison_table(inputs.table, inputs.reference)),
+        ("table", "Every workflow", workflow_table(inputs.table, inputs.reference)),
         ("failed", "What could not be run", list(inputs.failed)),
     ]
     return render_page(
@@ -197,7 +197,7 @@ def comparison_words(table: pd.DataFrame, reference: str) -> list[str]:
     return sentences
 
 
-def comparison_table(table: pd.DataFrame, reference: str) -> Table:
+def workflow_table(table: pd.DataFrame, reference: str) -> Table:
     """Lay out every row of the comparison, each figure with its interval."""
     frame = table.reset_index(drop=True).assign(place=np.arange(1, len(table) + 1))
     frame["role"] = frame["role"].where(frame["workflow"] != reference, "reference")

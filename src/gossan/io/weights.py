@@ -1,0 +1,96 @@
+"""Weights of networks on disk: safetensors, which hold numbers and text and nothing to execute."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gossan.exceptions import StudyError, SurveyDataError
+from gossan.io.files import replacing
+
+_VERSION = 1
+_DESCRIPTION = "gossan"
+
+
+def write_weights(
+    file: str | os.PathLike[str],
+    weights: Mapping[str, npt.NDArray[Any]],
+    description: Mapping[str, Any],
+) -> None:
+    """Write a network's weights with a description as JSON in the same file.
+
+    Parameters
+    ----------
+    file : path-like
+        ``.safetensors``; replaced as a whole or not at all.
+    weights : mapping of str to ndarray
+    description : mapping
+        Plain JSON values: what the network is, the layers it knows, …
+
+    Raises
+    ------
+    StudyError
+        If safetensors is not installed.
+    """
+    tensors = {name: np.ascontiguousarray(value) for name, value in weights.items()}
+    text = json.dumps({**description, "format": _VERSION}, sort_keys=True)
+    content = _safetensors().save(tensors, metadata={_DESCRIPTION: text})
+    with replacing(Path(file)) as partial:
+        partial.write_bytes(content)
+
+
+def read_weights(
+    file: str | os.PathLike[str],
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """Read what :func:`write_weights` wrote.
+
+    Parameters
+    ----------
+    file : path-like
+
+    Returns
+    -------
+    weights : dict of str to ndarray
+    description : dict
+
+    Raises
+    ------
+    SurveyDataError
+        If the file is missing, truncated, of another format (a pickle, for one) or not gossan's.
+    """
+    path = Path(file)
+    library = _safetensors()
+    if not path.is_file():
+        raise SurveyDataError(f"There are no weights at {path}.")
+    content = path.read_bytes()
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        weights = library.load(content)
+        description = json.loads(header["__metadata__"][_DESCRIPTION])
+    except Exception as error:  # whatever the bytes are, they are no weights
+        raise SurveyDataError(
+            f"{path} holds no weights of gossan, or was cut short ({error}). Nothing in it was "
+            "executed. Train the network again to make it."
+        ) from error
+    if description.get("format") != _VERSION:
+        raise SurveyDataError(
+            f"{path} is of format {description.get('format')}; this version of gossan reads "
+            f"{_VERSION}. Train the network again with this version."
+        )
+    return weights, description
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ModuleNotFoundError as error:
+        raise StudyError(
+            'Weights of networks need safetensors. Install it with: pip install "gossan[deep]"'
+        ) from error
+    return safetensors.numpy
