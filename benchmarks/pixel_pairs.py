@@ -60,9 +60,9 @@ class EagerNetwork(nn.Module):
         for part in network.body:
             if isinstance(part, nn.Conv2d):
                 convolution = nn.Conv1d(
-                    part.in_channels, part.out_channels, 3, stride=part.stride[0], padding=1
+                    part.in_channels, part.out_channels, 3, stride=part.stride[1], padding=1
                 )
-                convolution.weight.data = part.weight.data[..., 0].clone()
+                convolution.weight.data = part.weight.data[:, :, 0].contiguous()
                 convolution.bias.data = part.bias.data.clone()
                 self.body.append(convolution)
             else:

@@ -35,7 +35,12 @@ def expected_failures(estimator):
 @parametrize_with_checks(
     [
         PixelPairClassifier(
-            scoring="reference", members=1, max_epochs=12, patience=12, accelerator="cpu"
+            scoring="reference",
+            members=1,
+            pairs_per_epoch=2_560,
+            max_epochs=8,
+            patience=8,
+            accelerator="cpu",
         )
     ],
     expected_failed_checks=expected_failures,

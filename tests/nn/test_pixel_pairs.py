@@ -83,21 +83,24 @@ def test_the_network_takes_any_number_of_layers_and_has_the_shapes_it_tells(laye
     network, found = PairNetwork(), []
     for part in network.body:
         if isinstance(part, torch.nn.Conv2d):
-            part.register_forward_hook(lambda _, __, out: found.append(tuple(out.shape[1:3])))
-    assert network(torch.randn(1, layers, 7)).shape == (7,)
+            part.register_forward_hook(
+                lambda _, __, out: found.append((out.shape[1], out.shape[3]))
+            )
+    assert network(torch.randn(7, 1, layers)).shape == (7,)
     assert found == network.shapes(layers)
 
 
 @pytest.mark.parametrize("pair", ["absolute-difference", "difference", "stack"])
 def test_a_layer_that_either_cell_lacks_says_nothing(pair):
     """Whatever the other cell holds there, the signal is 0."""
-    first, second = torch.randn(5, 8), torch.randn(5, 8)
-    first[1, 2], second[3, 4] = torch.nan, torch.nan
+    first, second = torch.randn(8, 5), torch.randn(8, 5)
+    first[2, 1], second[4, 3] = torch.nan, torch.nan
     signal = pair_signal(first, second, pair)
+    assert signal.shape == (8, 2 if pair == "stack" else 1, 5)
     assert torch.isfinite(signal).all()
-    assert (signal[:, 1, 2] == 0).all()
-    assert (signal[:, 3, 4] == 0).all()
-    assert (signal[:, 0, 0] != 0).all()
+    assert (signal[2, :, 1] == 0).all()
+    assert (signal[4, :, 3] == 0).all()
+    assert (signal[0, :, 0] != 0).all()
 
 
 def test_rings_have_the_published_numbers_of_pairs():
@@ -131,7 +134,8 @@ class _Known(Comparison):
         return np.asarray(values, dtype=np.float32)
 
     def __call__(self, first, second):
-        return first[0] * 10 + second[0] if self.pair == "difference" else (first - second)[0].abs()
+        first, second = first[:, 0], second[:, 0]
+        return first * 10 + second if self.pair == "difference" else (first - second).abs()
 
 
 def test_ring_scores_of_a_five_by_five_example_worked_by_hand():

@@ -22,13 +22,13 @@ UNLABELLED = -1
 
 
 class CellClassifier(ClassifierMixin, BaseEstimator, ABC):
-    """Base of every classifier that scores a cell by that cell's own layers.
+    """Base of every classifier that scores a cell by its own layers, or by those of its window.
 
     A method says how it learns in :meth:`_fit_cells` and how it scores in :meth:`_score_cells`;
     labels, classes and shapes are settled here.
     """
 
-    window: ClassVar[int] = 1
+    window: int = 1
     """How many cells across the method looks."""
 
     uses_unlabelled: ClassVar[bool] = False
@@ -38,6 +38,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator, ABC):
     """One sentence: what becomes of a cell whose layers are partly missing (NaN)."""
 
     _dtype: ClassVar[type] = np.float64
+    _takes_windows: ClassVar[bool] = False
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
         """Learn from labelled cells.
@@ -57,7 +58,14 @@ class CellClassifier(ClassifierMixin, BaseEstimator, ABC):
         StudyError
             If a parameter cannot be.
         """
-        layers, labels = validate_data(self, X, y, dtype=self._dtype, ensure_all_finite="allow-nan")
+        layers, labels = validate_data(
+            self,
+            X,
+            y,
+            dtype=self._dtype,
+            ensure_all_finite="allow-nan",
+            allow_nd=self._takes_windows,
+        )
         self.classes_, cells, positive = training_labels(
             labels, uses_unlabelled=self.uses_unlabelled
         )
@@ -97,7 +105,14 @@ class CellClassifier(ClassifierMixin, BaseEstimator, ABC):
 
     def _checked(self, X: npt.ArrayLike) -> FloatArray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=self._dtype, ensure_all_finite="allow-nan", reset=False)
+        return validate_data(
+            self,
+            X,
+            dtype=self._dtype,
+            ensure_all_finite="allow-nan",
+            allow_nd=self._takes_windows,
+            reset=False,
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.special import ndtr
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from gossan.exceptions import LabelError, StudyError
-from gossan.models._base import training_labels
+from gossan.models import CellClassifier
 from gossan.nn.pixel_pairs.network import PairNetwork
 from gossan.nn.pixel_pairs.pairs import LabelledPairs, PairKind
 from gossan.nn.pixel_pairs.scoring import (
@@ -24,14 +23,13 @@ from gossan.nn.pixel_pairs.scoring import (
     ring_of_block,
     ring_of_windows,
 )
-from gossan.nn.training import EpochBatches, TrainingPlan, batches, train
 from gossan.nn.windows import check_dual_window, sampled_ring
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
 
 
-class PixelPairClassifier(ClassifierMixin, BaseEstimator):
+class PixelPairClassifier(CellClassifier):
     """Pixel pairs, a deep network and a dual window (Zhang, Zuo & Xiong 2021).
 
     Parameters
@@ -76,6 +74,9 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
+    ``fit`` takes cells ``(n, layers)``, or windows ``(n, layers, window, window)`` of which it
+    looks at the middle; ``scoring="both"`` needs windows. It needs two cells of each class.
+
     **Missing values**: a pair is compared by the layers that both cells have.
 
     The windows are not learnt: ``set_params(inner=…, outer=…)`` after ``fit`` scores anew.
@@ -103,9 +104,12 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
     True
     """
 
-    uses_unlabelled: ClassVar[bool] = False
     own_threads: ClassVar[bool] = True
-    missing_values: ClassVar[str] = "A pair is compared by the layers that both cells have."
+    """Members are fitted one after another: torch has threads of its own."""
+
+    missing_values = "A pair is compared by the layers that both cells have."
+    _dtype = np.float32
+    _takes_windows = True
 
     def __init__(
         self,
@@ -145,7 +149,7 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     @property
-    def window(self) -> int:
+    def window(self) -> int:  # type: ignore[override]
         """How many cells across it looks: the outer window, or 1 without a ring."""
         return 1 if self.scoring == "reference" else self.outer
 
@@ -159,61 +163,6 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
         """How many cells across it learns from: pairs are of single cells."""
         return self.window if self.scoring == "both" else 1
 
-    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
-        """Learn which pairs of cells are of one class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, layers) or (n, layers, window, window)
-            Evidence of each cell, or of the window round it, whose middle is the cell; NaN =
-            missing. ``scoring="both"`` needs windows.
-        y : array-like of shape (n,)
-            1 deposit, 0 barren; -1 is ignored.
-
-        Raises
-        ------
-        LabelError
-            If a class has fewer than two cells.
-        StudyError
-            If a setting cannot be.
-        TrainingError
-            If the training diverges.
-        """
-        self._check()
-        layers, labels = validate_data(
-            self, X, y, dtype=np.float32, ensure_all_finite="allow-nan", allow_nd=True
-        )
-        self.classes_, kept, positive = training_labels(labels, uses_unlabelled=False)
-        windows, cells = layers[kept], _centres(layers[kept])
-        for name, count in (("deposits", positive.sum()), ("negatives", (~positive).sum())):
-            if count < 2:
-                raise LabelError(
-                    f"{count} cell of the {name}: pairs within a class need two. Widen the "
-                    "footprint of the deposits, or take another method."
-                )
-        generator = check_random_state(self.random_state)
-        self.ring_seed_ = int(generator.randint(2**31))
-        self.members_ = [
-            self._fit_member(cells, positive, int(generator.randint(2**31)))
-            for _ in range(self.members)
-        ]
-        if self.protocol == "published":
-            self.members_ = [min(self.members_, key=lambda member: member["validation_loss"])]
-        if self.scoring == "both":
-            for member in self.members_:
-                self._place_ranks(member, windows[~positive])
-        return self
-
-    def predict_proba(self, X: npt.ArrayLike) -> FloatArray:
-        """One minus the score, and the score, shape (n, 2)."""
-        score, _ = self.predict_with_spread(X)
-        return np.column_stack([1.0 - score, score])
-
-    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Positive where the score exceeds one half, shape (n,)."""
-        check_is_fitted(self)
-        return self.classes_[(self.predict_proba(X)[:, 1] > 0.5).astype(int)]
-
     def predict_with_spread(self, X: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation over the members, each of shape (n,).
 
@@ -221,10 +170,7 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
         ----------
         X : array-like of shape (n, layers) or (n, layers, window, window)
         """
-        check_is_fitted(self)
-        layers = validate_data(
-            self, X, dtype=np.float32, ensure_all_finite="allow-nan", allow_nd=True, reset=False
-        )
+        layers = self._checked(X)
         return _moments([self._score_windows(member, layers) for member in self.members_])
 
     def predict_block(self, block: FloatArray) -> FloatArray:
@@ -264,6 +210,30 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
         error = np.sqrt(np.sum([e**2 for _, e in found], axis=0)) / len(found)
         return np.mean([mean for mean, _ in found], axis=0), error
 
+    def _fit_cells(self, X: FloatArray, positive: npt.NDArray[np.bool_]) -> None:
+        self._check()
+        cells = _centres(X)
+        for name, count in (("deposits", positive.sum()), ("negatives", (~positive).sum())):
+            if count < 2:
+                raise LabelError(
+                    f"{count} cell of the {name}: pairs within a class need two. Widen the "
+                    "footprint of the deposits, or take another method."
+                )
+        generator = check_random_state(self.random_state)
+        self.ring_seed_ = int(generator.randint(2**31))
+        self.members_ = [
+            self._fit_member(cells, positive, int(generator.randint(2**31)))
+            for _ in range(self.members)
+        ]
+        if self.protocol == "published":
+            self.members_ = [min(self.members_, key=lambda member: member["validation_loss"])]
+        if self.scoring == "both":
+            for member in self.members_:
+                self._place_ranks(member, X[~positive])
+
+    def _score_cells(self, X: FloatArray) -> FloatArray:
+        return _moments([self._score_windows(member, X) for member in self.members_])[0]
+
     def _check(self) -> None:
         check_dual_window(self.inner, self.outer)
         for name, allowed in (
@@ -288,6 +258,8 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
         self, cells: FloatArray, positive: npt.NDArray[np.bool_], seed: int
     ) -> dict[str, Any]:
         """One network of a balanced draw of the negatives."""
+        from gossan.nn.training import TrainingPlan, train  # Lightning takes seconds to import
+
         rng = np.random.default_rng(seed)
         negatives = np.flatnonzero(~positive)
         if len(negatives) > positive.sum():
@@ -385,6 +357,8 @@ class PixelPairClassifier(ClassifierMixin, BaseEstimator):
 def _pair_batches(
     settings: PixelPairClassifier, values: FloatArray, labels: IntArray, seed: int, *, shuffle: bool
 ) -> Any:
+    from gossan.nn.training import EpochBatches, batches
+
     pairs = LabelledPairs(values, labels, settings.pair)
     size = settings.batch_size if shuffle else PAIRS_AT_ONCE
     order = EpochBatches(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 
@@ -21,9 +22,8 @@ class PairNetwork(nn.Module):
 
     Examples
     --------
-    >>> import torch
     >>> network = PairNetwork()
-    >>> network(torch.zeros(1, 39, 5)).shape
+    >>> network(torch.zeros(5, 1, 39)).shape
     torch.Size([5])
     >>> [shape[1] for shape in network.shapes(39)]
     [39, 39, 39, 20, 20, 20, 20, 10, 10, 10, 10, 5, 5]
@@ -35,35 +35,37 @@ class PairNetwork(nn.Module):
     def __init__(self, channels: int = 1) -> None:
         super().__init__()
         widths = [channels, *[30] * 3, *[40] * (self.convolutions - 3)]
-        # Pairs lie along the last axis, side by side in memory: the processor's lanes.
         self.body = nn.Sequential()
         for k, (before, after) in enumerate(itertools.pairwise(widths)):
             stride = 2 if k in self.strided else 1
-            convolution = nn.Conv2d(before, after, (3, 1), stride=(stride, 1), padding=(1, 0))
+            convolution = nn.Conv2d(before, after, (1, 3), stride=(1, stride), padding=(0, 1))
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
             nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
             self.body.append(convolution)
             self.body.append(nn.ReLU(inplace=True))
         self.head = nn.Linear(widths[-1], 1)
+        # Channels side by side in memory: twice as fast as the other way on a processor.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, signals: Tensor) -> Tensor:
         """Log-odds that the cells of each pair are of different classes.
 
         Parameters
         ----------
-        signals : Tensor of shape (channels, layers, n)
+        signals : Tensor of shape (n, channels, layers)
 
         Returns
         -------
         Tensor of shape (n,)
         """
-        features = self.body(signals[None])  # (1, 40, layers / 8, n)
-        return self.head(features.mean(dim=2)[0].T)[:, 0]
+        image = signals[:, :, None].contiguous(memory_format=torch.channels_last)
+        features = self.body(image)  # (n, 40, 1, layers / 8)
+        return self.head(features.mean(dim=(2, 3)))[:, 0]
 
     def shapes(self, layers: int) -> list[tuple[int, int]]:
         """(channels, length) after each convolution, for a signal of so many layers."""
         found = []
         for convolution in (part for part in self.body if isinstance(part, nn.Conv2d)):
-            layers = -(-layers // int(convolution.stride[0]))
+            layers = -(-layers // int(convolution.stride[1]))
             found.append((convolution.out_channels, layers))
         return found

@@ -97,36 +97,36 @@ def pair_signal(first: Tensor, second: Tensor, pair: PairKind) -> Tensor:
 
     Parameters
     ----------
-    first, second : Tensor of shape (layers, n)
+    first, second : Tensor of shape (n, layers)
         Standardised evidence; NaN = missing.
     pair : {"absolute-difference", "difference", "stack"}
 
     Returns
     -------
-    Tensor of shape (1 or 2, layers, n)
+    Tensor of shape (n, 1 or 2, layers)
         Without NaN: 0 where a layer is missing in one cell or both.
 
     Examples
     --------
-    >>> signal = pair_signal(torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [torch.nan]]),
+    >>> signal = pair_signal(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, torch.nan]]),
     ...                      "absolute-difference")
     >>> signal.squeeze().tolist()
     [2.0, 0.0]
     """
     difference = first - second
     if pair == "absolute-difference":
-        return difference.abs_().nan_to_num_(0.0)[None]
+        return difference.abs_().nan_to_num_(0.0)[:, None]
     if pair == "difference":
-        return difference.nan_to_num_(0.0)[None]
+        return difference.nan_to_num_(0.0)[:, None]
     shared = torch.isfinite(difference)
-    return torch.stack([torch.where(shared, first, 0.0), torch.where(shared, second, 0.0)])
+    return torch.stack([torch.where(shared, part, 0.0) for part in (first, second)], dim=1)
 
 
 class LabelledPairs(Dataset[tuple[Tensor, Tensor]]):
     """Pairs by their numbers → signals and labels, in bulk."""
 
     def __init__(self, values: FloatArray, labels: IntArray, pair: PairKind) -> None:
-        self.values = torch.from_numpy(np.ascontiguousarray(values.T))  # (layers, cells)
+        self.values = torch.from_numpy(np.ascontiguousarray(values))  # (cells, layers)
         self.pairs = PairSet(labels)
         self.pair = pair
 
@@ -135,5 +135,5 @@ class LabelledPairs(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, numbers: IntArray) -> tuple[Tensor, Tensor]:
         i, j, label = self.pairs[numbers]
-        signal = pair_signal(self.values[:, i], self.values[:, j], self.pair)
+        signal = pair_signal(self.values[i], self.values[j], self.pair)
         return signal, torch.from_numpy(label).float()

@@ -15,8 +15,8 @@ from gossan.nn.pixel_pairs.pairs import PairKind, pair_signal
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
 
-PAIRS_AT_ONCE = 8_192
-"""Pairs that go through the network together: their widest layer takes 38 MB."""
+PAIRS_AT_ONCE = 1_024
+"""Pairs that go through the network together: what they leave stays in the cache."""
 
 
 class Comparison:
@@ -43,19 +43,20 @@ class Comparison:
 
     @torch.inference_mode()
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
-        """Dissimilarity, 0 to 1, of cells and others: (layers, n) and (layers, n) → (n,)."""
+        """Dissimilarity, 0 to 1, of cells and others: (n, layers) and (n, layers) → (n,)."""
         return torch.sigmoid(self.network(pair_signal(first, second, self.pair)))
 
 
 def reference_score(compare: Comparison, cells: FloatArray) -> FloatArray:
     """Half of one plus dissimilarity to training negatives minus that to positives, (n,)."""
-    values = torch.from_numpy(np.ascontiguousarray(cells.T))  # (layers, n)
+    values = torch.from_numpy(np.ascontiguousarray(cells))
     means = []
     for references in compare.member["references"]:
-        total = torch.zeros(values.shape[1], dtype=torch.float64)
-        for part in torch.arange(values.shape[1]).split(PAIRS_AT_ONCE):
+        total = torch.zeros(len(values), dtype=torch.float64)
+        for start in range(0, len(values), PAIRS_AT_ONCE):
+            part = slice(start, start + PAIRS_AT_ONCE)
             for reference in torch.from_numpy(references):
-                total[part] += compare(values[:, part], reference[:, None])
+                total[part] += compare(values[part], reference[None])
         means.append(total / len(references))
     return (0.5 * (1.0 + means[0] - means[1])).numpy()
 
@@ -66,13 +67,13 @@ def ring_of_windows(compare: Comparison, windows: FloatArray, ring: IntArray) ->
     scores = np.empty(len(windows))
     for start in range(0, len(windows), PAIRS_AT_ONCE):
         part = windows[start : start + PAIRS_AT_ONCE]
-        centre = _as_columns(part[:, :, middle, middle])
+        centre = torch.from_numpy(part[:, :, middle, middle])
         total, count = np.zeros(len(part)), np.zeros(len(part))
         for row, column in ring:
             other = part[:, :, middle + row, middle + column]
             paired = np.flatnonzero(np.isfinite(other).any(axis=1))
             if len(paired):
-                total[paired] += compare(centre[:, paired], _as_columns(other[paired])).numpy()
+                total[paired] += compare(centre[paired], torch.from_numpy(other[paired])).numpy()
                 count[paired] += 1
         with np.errstate(invalid="ignore"):
             scores[start : start + len(part)] = total / count
@@ -85,7 +86,7 @@ def ring_of_block(
     """The same for every cell of a block, each pair once where it can be; and standard errors."""
     halo = outer // 2
     layers, rows, columns = block.shape
-    values = torch.from_numpy(compare.standardised(block.reshape(1, layers, -1))[0])
+    values = torch.from_numpy(compare.standardised(block.reshape(layers, -1).T))
     observed = np.asarray(np.isfinite(block).any(axis=0))
     wanted = np.zeros((rows, columns), dtype=bool)
     wanted[halo : rows - halo, halo : columns - halo] = True
@@ -100,7 +101,7 @@ def ring_of_block(
         i, j = number[first][pairs], number[second][pairs]
         for start in range(0, len(i), PAIRS_AT_ONCE):
             part = slice(start, start + PAIRS_AT_ONCE)
-            unlike = compare(values[:, i[part]], values[:, j[part]]).numpy()
+            unlike = compare(values[i[part]], values[j[part]]).numpy()
             for cells in (i[part], j[part])[: 2 if compare.symmetric else 1]:
                 total[cells] += unlike
                 squares[cells] += unlike.astype(np.float64) ** 2
@@ -117,7 +118,3 @@ def ring_of_block(
 def _shifted(length: int, step: int) -> tuple[slice, slice]:
     """The cells that have another ``step`` on, and those others."""
     return slice(max(0, -step), length - max(0, step)), slice(max(0, step), length + min(0, step))
-
-
-def _as_columns(cells: FloatArray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(cells.T))
