@@ -147,3 +147,27 @@ def test_without_torch_the_remedy_is_told(tmp_path: Path):
         "The method 'pixel-pairs' needs torch, which is not installed. "
         'Install it with: pip install "gossan[deep]"'
     )
+
+
+def test_a_network_is_trained_once_and_scores_in_every_way(tmp_path, monkeypatch):
+    """The same cells and settings, in another scoring: the weights are taken, not trained anew."""
+    from gossan.nn import training
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 4)), np.arange(30) % 2
+    quick = {**QUICK, "random_state": 0}
+    with io.networks_kept(tmp_path / "networks"):
+        first = PixelPairClassifier(scoring="ring", **quick).fit(X, y)
+        kept = list((tmp_path / "networks").iterdir())
+        assert [file.suffix for file in kept] == [".safetensors"]
+        monkeypatch.setattr(training, "train", None)
+        second = PixelPairClassifier(scoring="reference", **quick).fit(X, y)
+        assert second.members_[0]["validation_loss"] == first.members_[0]["validation_loss"]
+        for name, value in first.members_[0]["weights"].items():
+            np.testing.assert_array_equal(second.members_[0]["weights"][name], value)
+        whole = kept[0].read_bytes()
+        kept[0].write_bytes(whole[:100])
+        monkeypatch.undo()
+        PixelPairClassifier(**quick).fit(X, y)  # a damaged one is made anew
+        assert kept[0].read_bytes() == whole
+    assert io.networks_folder() is None

@@ -40,7 +40,7 @@ from gossan.io.tables import (
     to_study_crs,
 )
 from gossan.io.vectors import read_vector
-from gossan.io.weights import read_weights, write_weights
+from gossan.io.weights import networks_folder, networks_kept, read_weights, write_weights
 
 __all__ = [
     "WEIGHTS",
@@ -57,6 +57,8 @@ __all__ = [
     "is_raster",
     "layers_of",
     "load_model",
+    "networks_folder",
+    "networks_kept",
     "open_evidence",
     "open_raster",
     "raster_grid",

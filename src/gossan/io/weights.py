@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import numpy.typing as npt
 
 from gossan.exceptions import StudyError, SurveyDataError
 from gossan.io.files import replacing
+
+NETWORKS = "GOSSAN_NETWORKS"
+"""Environment variable: a folder in which trained networks are kept by what they learnt from."""
 
 _VERSION = 1
 _DESCRIPTION = "gossan"
@@ -84,6 +88,29 @@ def read_weights(
             f"{_VERSION}. Train the network again with this version."
         )
     return weights, description
+
+
+@contextlib.contextmanager
+def networks_kept(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep networks trained meanwhile, here and in processes started here, in a folder.
+
+    A training that was interrupted goes on there, and one that was done is not done again. A
+    folder that the user has named in the environment is left in force.
+    """
+    if NETWORKS in os.environ:
+        yield
+        return
+    os.environ[NETWORKS] = os.fspath(folder)
+    try:
+        yield
+    finally:
+        del os.environ[NETWORKS]
+
+
+def networks_folder() -> Path | None:
+    """Where trained networks are kept; ``None`` for nowhere."""
+    folder = os.environ.get(NETWORKS)
+    return Path(folder) if folder else None
 
 
 def _safetensors() -> Any:

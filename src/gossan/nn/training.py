@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import joblib
 import lightning.pytorch as pl
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from gossan import io
 from gossan.exceptions import SurveyDataError, TrainingError
 
 LAST = "last.ckpt"
@@ -188,6 +191,40 @@ def train(
     network.load_state_dict(book.best_weights)
     network.to("cpu").eval()
     return book.record
+
+
+def train_once(
+    network: nn.Module, made_of: Any, training: Callable[[Path | None], TrainingRecord]
+) -> TrainingRecord:
+    """Train a network, or take the weights that the same training left before.
+
+    Where networks are kept (:func:`gossan.io.networks_folder`), a training that was interrupted
+    goes on, and one that was done is not done again.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Left with its best weights.
+    made_of : any
+        Arrays and plain values that decide the training: the same, the same network.
+    training : callable
+        Trains the network; given the folder of its checkpoint, if networks are kept.
+    """
+    folder = io.networks_folder()
+    if folder is None:
+        return training(None)
+    key = joblib.hash((made_of, torch.__version__))
+    file, checkpoint = folder / f"{key}.safetensors", folder / str(key)
+    with contextlib.suppress(SurveyDataError):  # none yet, or a damaged one: train
+        weights, description = io.read_weights(file)
+        network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+        network.eval()
+        return TrainingRecord(**description["record"])
+    record = training(checkpoint)
+    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    io.write_weights(file, weights, {"record": asdict(record)})
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    return record
 
 
 def _as_it_is(batch: Any) -> Any:

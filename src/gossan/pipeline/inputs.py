@@ -57,7 +57,7 @@ class OpenStudy:
 def opened(study: Study, path: Path, progress: Progress | None) -> Iterator[OpenStudy]:
     """Hold a study's run folder, and make evidence and labels there."""
     refuse_foreign(path)
-    with io.folder_lock(path):
+    with io.folder_lock(path), io.networks_kept(path / ".stages" / "networks"):
         claim(path, study)
         run = RunFolder(path, progress or (lambda *_: None))
         digests = input_digests(study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -27,6 +28,16 @@ from gossan.nn.windows import check_dual_window, sampled_ring
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
+
+_LEARNING = (
+    "pair",
+    "learning_rate",
+    "batch_size",
+    "pairs_per_epoch",
+    "max_epochs",
+    "patience",
+)
+"""Settings that decide what a network learns; the others only how it scores."""
 
 
 class PixelPairClassifier(CellClassifier):
@@ -258,7 +269,7 @@ class PixelPairClassifier(CellClassifier):
         self, cells: FloatArray, positive: npt.NDArray[np.bool_], seed: int
     ) -> dict[str, Any]:
         """One network of a balanced draw of the negatives."""
-        from gossan.nn.training import TrainingPlan, train  # Lightning takes seconds to import
+        from gossan.nn.training import train_once  # Lightning takes seconds to import
 
         rng = np.random.default_rng(seed)
         negatives = np.flatnonzero(~positive)
@@ -272,13 +283,13 @@ class PixelPairClassifier(CellClassifier):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = PairNetwork(2 if self.pair == "stack" else 1)
-        record = train(
+        learning = {name: getattr(self, name) for name in _LEARNING}
+        record = train_once(
             network,
-            _pair_loss,
-            lambda weights: torch.optim.SGD(weights, self.learning_rate, momentum=0.9),
-            _pair_batches(self, values[taught], labels[taught], seed, shuffle=True),
-            _pair_batches(self, values[judged], labels[judged], seed, shuffle=False),
-            TrainingPlan(self.max_epochs, self.patience, self.accelerator, devices=1, seed=seed),
+            (type(self).__name__, learning, values, labels, taught, judged, seed),
+            lambda checkpoint: _trained(
+                self, network, (values, labels), (taught, judged), seed, checkpoint
+            ),
         )
         return {
             "weights": {name: value.numpy() for name, value in network.state_dict().items()},
@@ -352,6 +363,32 @@ class PixelPairClassifier(CellClassifier):
             name: (float(np.nanmean(score)), float(np.nanstd(score)) or 1.0)
             for name, score in scores.items()
         }
+
+
+def _trained(
+    settings: PixelPairClassifier,
+    network: PairNetwork,
+    cells: tuple[FloatArray, IntArray],
+    split: tuple[IntArray, IntArray],
+    seed: int,
+    checkpoint: Path | None,
+) -> Any:
+    """Train one network on the pairs of some cells, stopped by those of others."""
+    from gossan.nn.training import TrainingPlan, train
+
+    values, labels = cells
+    taught, judged = split
+    return train(
+        network,
+        _pair_loss,
+        lambda weights: torch.optim.SGD(weights, settings.learning_rate, momentum=0.9),
+        _pair_batches(settings, values[taught], labels[taught], seed, shuffle=True),
+        _pair_batches(settings, values[judged], labels[judged], seed, shuffle=False),
+        TrainingPlan(
+            settings.max_epochs, settings.patience, settings.accelerator, devices=1, seed=seed
+        ),
+        checkpoint=checkpoint,
+    )
 
 
 def _pair_batches(
