@@ -30,6 +30,15 @@ _WIDTH = None if sys.stdout.isatty() else 200
 out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+_ROUNDS_SHOWN = {
+    "round": "round",
+    "n_negative": "may be drawn",
+    "n_doubtful": "doubtful",
+    "changed": "changed",
+    "inner_auc": "inner AUC",
+    "inner_capture": "inner capture",
+}
+"""Columns of an annotation's rounds, and what the terminal calls them."""
 _SCORES_SHOWN = ["layer", "coverage", "resolution_ratio", "cluster", "nugget", "auc", "z"]
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file, or the folder that holds it.")]
@@ -149,18 +158,28 @@ def annotate(study: StudyFile, output: Output = None) -> None:
     with _resumable(), _progress() as progress:
         path = annotate_study(settings, output=output, progress=progress)
     summary = io.read_json(path / "annotation.json")
-    _print_table(pd.DataFrame(summary["rounds"]))
+    rounds = pd.DataFrame(summary["rounds"])
+    _print_table(rounds[list(_ROUNDS_SHOWN)].rename(columns=_ROUNDS_SHOWN))
     chosen = summary["chosen"]
     out.print(
         f"\nRound {chosen} is kept."
         + ("" if chosen else " No annotation held up on deposits left out: negatives stay random.")
     )
+    apart = (rounds["inner_auc"] - rounds["inner_auc"].iloc[0]).abs() > 2 * rounds[
+        "inner_auc_error"
+    ]
+    if len(rounds) > 1 and not apart.any():
+        out.print(
+            "No round can be told from round 0 by the deposits left out inside, so a few decisions "
+            "may tip which one is kept. Every round's doubtful cells are in annotation.parquet."
+        )
     named = settings.negatives.annotation
     where = "there" if named is None else f"in {escape(named)}, which the study names,"
     out.print(
         f"Annotation: [bold]{path / 'annotation.gpkg'}[/]\n"
         f"Set 'decision' {where} to accept (barren), reject (no negative) or deposit, save, and "
-        "run again: annotate, run and compare honour it."
+        "run again: annotate, run and compare honour your decisions. The model's own words change "
+        "nothing outside recursive negatives."
     )
     for name in ("annotation-rounds.png", "annotation-convergence.png", "annotation.parquet"):
         out.print(f"            {path / name}")
@@ -299,6 +318,7 @@ def _print_findings(path: Path) -> None:
 
 def _print_held_out(path: Path) -> None:
     from gossan import io
+    from gossan.report import verdict
 
     evaluation = io.read_json(path / "evaluation.json")
     held_out = evaluation["held_out"]
@@ -315,8 +335,10 @@ def _print_held_out(path: Path) -> None:
         low, high = interval["capture"][area]
         out.print(
             f"  top {100 * float(area):g} % of the area holds {100 * share:.0f} % of the deposits"
-            f"  (95 % {100 * low:.0f} to {100 * high:.0f} %)"
+            f"  (95 % {100 * low:.0f} to {100 * high:.0f} %; by chance {100 * float(area):g} %)"
         )
+    judged = verdict(evaluation)
+    out.print(f"\n[bold]{escape(judged.title)}.[/] {escape(judged.text)}")
 
 
 def _print_run(path: Path) -> None:

@@ -194,7 +194,8 @@ def test_contradicting_duplicates_are_named(labels, words):
     with pytest.raises(LabelError, match="contradict each other") as error:
         marked(labels, frame)
     for word in words:
-        assert f"'{word}' at (400350, 2799950)" in str(error.value)
+        assert f"'{word}' by geologist (feature " in str(error.value)
+    assert str(error.value).count("at (400350, 2799950)") == 2
     assert "2799850" not in str(error.value)
 
 

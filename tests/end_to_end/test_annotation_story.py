@@ -11,6 +11,7 @@ import pyogrio
 import pytest
 import rasterio
 
+from gossan import io
 from gossan.annotate import RecursiveAnnotator
 from gossan.datasets import write_district
 from gossan.pipeline import annotate_study
@@ -150,6 +151,12 @@ def test_decisions_are_kept_logged_and_trained_on(gossan, study):
     assert after[signed[0]] < before[signed[0]]
     evaluation = json.loads((folder / "evaluation.json").read_text())
     assert evaluation["decisions"] == {"accept": 1, "reject": 1, "deposit": 1}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["inputs"]["annotation.gpkg"] == io.file_digest(folder / "annotation.gpkg")
+    assert "1 accept, 1 deposit, 1 reject" in (folder / "report.html").read_text()
+    peaks = io.read_targets(folder / "targets.gpkg")[["row", "column"]].to_numpy()
+    reach = np.abs(peaks - np.array(named[0])).max(axis=1)
+    assert reach.min() > 1  # the geologist's own deposit is no new ground
 
 
 def test_decisions_taken_back_are_gone(gossan, study):

@@ -47,7 +47,18 @@ def choose_round(ranks: npt.ArrayLike, captures: npt.ArrayLike, below: npt.Array
 
 def _holds(differences: npt.NDArray[np.floating[Any]]) -> bool:
     """Whether paired differences do not fall below zero by more than their standard error."""
-    if not np.isfinite(differences).all() or len(differences) < 2:
-        return False
-    error = differences.std(ddof=1) / np.sqrt(len(differences))
-    return bool(differences.mean() >= -error)
+    error = standard_error(differences)
+    return bool(np.isfinite(error) and differences.mean() >= -error)
+
+
+def standard_error(differences: npt.NDArray[np.floating[Any]]) -> float:
+    """Of the mean of paired differences; NaN where one is missing, or of a single one.
+
+    Examples
+    --------
+    >>> round(standard_error(np.array([0.1, 0.3])), 3)
+    0.1
+    """
+    if len(differences) < 2:
+        return float("nan")
+    return float(differences.std(ddof=1) / np.sqrt(len(differences)))

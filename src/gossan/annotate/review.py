@@ -240,9 +240,10 @@ def mark_decisions(
     if at_odds.any():
         same = np.flatnonzero(np.isin(cell, cell[at_odds]))[:_LISTED]
         listed = ", ".join(
-            f"'{reviewed['decision'].iloc[i]}' at ({places[0]:.7g}, {places[1]:.7g})"
+            f"'{reviewed['decision'].iloc[i]}' by {reviewed['by'].iloc[i]} (feature "
+            f"{reviewed.index[i]}) at ({place.x:.7g}, {place.y:.7g})"
             for i in same
-            if (places := grid.coordinates(row[i : i + 1], column[i : i + 1])[0]) is not None
+            if (place := reviewed.geometry.iloc[i]) is not None
         )
         raise LabelError(
             f"{file}: two decisions on the same cell contradict each other: {listed}. Keep one."

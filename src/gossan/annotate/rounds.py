@@ -25,7 +25,7 @@ from gossan.annotate.decisions import (
     REJECTED,
     UNLABELLED,
 )
-from gossan.annotate.guard import choose_round
+from gossan.annotate.guard import choose_round, standard_error
 from gossan.annotate.strata import stratify
 from gossan.evaluate import AREAS, rank_bounds
 from gossan.evidence import feature_blocks
@@ -111,6 +111,9 @@ class Rounds:
     def annotation(self) -> Annotation:
         """The round kept, and everything that led to it."""
         rounds = pd.DataFrame(self.figures)
+        rounds["inner_auc_error"] = [
+            standard_error(r - self.inner_ranks[0]) for r in self.inner_ranks
+        ]
         chosen = len(rounds) - 1
         if self.settings.guard:
             below = rounds["positives_below"].to_numpy()

@@ -93,12 +93,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def cannot_write(path: Path, error: Exception) -> GossanError:
     """The error to raise when ``path`` could not be written: what is wrong, and the remedy."""
-    folder = next((parent for parent in path.parents if parent.is_dir()), Path.cwd())
-    free = shutil.disk_usage(folder).free
+    remedy = "Check that its folder can be made, or write to another one."
+    if path.parent.is_dir():
+        free = shutil.disk_usage(path.parent).free
+        remedy = (
+            f"{free / 1e6:,.0f} MB are free on that disk; free some or write to another folder, "
+            "and check that the folder may be written."
+        )
     return GossanError(
-        f"{path} could not be written: {_first_line(error)} "
-        f"{free / 1e6:,.0f} MB are free on that disk; free some or write to another folder, "
-        "and check that the folder may be written. Nothing half-written was left there."
+        f"{path} could not be written: {_first_line(error)} {remedy} Nothing half-written was "
+        "left there."
     )
 
 

@@ -12,7 +12,7 @@ import geopandas as gpd
 import pandas as pd
 
 from gossan import io
-from gossan.annotate import RecursiveNegatives
+from gossan.annotate import RecursiveNegatives, count_decisions
 from gossan.exceptions import StudyError
 from gossan.labels import AllUnlabelled, NegativeSampler
 from gossan.methods import METHODS, SAMPLERS, make_model, make_sampler
@@ -31,6 +31,7 @@ from gossan.report import (
     ComparisonInputs,
     agreement_style,
     area_thresholds,
+    decision_facts,
     render_comparison,
     score_style,
 )
@@ -75,7 +76,7 @@ def compare_study(
         method that is itself an ensemble of draws shares its members among them.
     variants : sequence of mapping, optional
         Settings of a method, ``{"inner": 5, "outer": 7}``: every method that has them is compared
-        with each of these sets, in a row of its own.
+        as it is and with each of these sets, in rows of their own.
     output : path, optional
         The run folder; default ``runs/<name>`` beside the study file.
     n_jobs : int, optional
@@ -117,7 +118,7 @@ def compare_study(
             n_jobs=n_jobs,
             progress=at_hand.run.steps("comparison"),
         )
-        _write(study, path, found, at_hand.deposits)
+        _write(study, path, found, at_hand.deposits, count_decisions(at_hand.labels))
     return path
 
 
@@ -158,7 +159,7 @@ def study_workflows(
 def _varied(
     methods: Sequence[str], variants: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, Mapping[str, Any]]]:
-    """Each method as it is, or once for every variant whose settings are its own."""
+    """Each method as it is, and once for every variant whose settings are its own."""
     known = {
         method: set(inspect.signature(METHODS[method].estimator).parameters) for method in methods
     }
@@ -174,7 +175,7 @@ def _varied(
     return [
         (method, changed)
         for method in methods
-        for changed in [v for v in variants if set(v) <= known[method]] or [{}]
+        for changed in [{}, *(v for v in variants if set(v) <= known[method])]
     ]
 
 
@@ -297,7 +298,13 @@ def _store(
     return io.ArrayFolder(run.path / ".stages" / "comparison" / key[:16])
 
 
-def _write(study: Study, path: Path, found: Comparison, deposits: gpd.GeoDataFrame) -> None:
+def _write(
+    study: Study,
+    path: Path,
+    found: Comparison,
+    deposits: gpd.GeoDataFrame,
+    decisions: dict[str, int],
+) -> None:
     with io.replacing(path / "comparison.csv") as partial:
         found.table.to_csv(partial, index=False, float_format="%.6g")
     io.write_json(
@@ -308,6 +315,7 @@ def _write(study: Study, path: Path, found: Comparison, deposits: gpd.GeoDataFra
             "n_deposits": found.n_deposits,
             "n_cells": found.n_cells,
             "folds": found.n_folds,
+            "decisions": decisions,
             "workflows": found.table.to_dict("records"),
             "failed": [{"workflow": name, "reason": reason} for name, reason in found.failed],
         },
@@ -321,7 +329,7 @@ def _write(study: Study, path: Path, found: Comparison, deposits: gpd.GeoDataFra
         table=found.table,
         reference=found.reference,
         deposits=deposits,
-        facts=_facts(study, found),
+        facts=_facts(study, found) | dict(decision_facts(decisions)),
         consensus=found.consensus,
         agreement=found.agreement,
         failed=found.failed,

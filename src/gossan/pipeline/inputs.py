@@ -122,7 +122,7 @@ def labels_stage(
     outputs = ["labels.tif"]
     if not run.finished("labels", key, outputs):
         with run.making("labels", key, outputs):
-            io.write_labels(run.path / "labels.tif", _training_labels(labels))
+            io.write_labels(run.path / "labels.tif", decided_labels(labels))
     return labels
 
 
@@ -137,7 +137,8 @@ def refuse_changed(study: Study, run: RunFolder, digests: dict[Path, str]) -> No
             raise SurveyDataError(f"{file} changed while the run was reading it. Run again.")
 
 
-def _training_labels(labels: xr.DataArray) -> xr.DataArray:
+def decided_labels(labels: xr.DataArray) -> xr.DataArray:
+    """What trains: an accepted cell as barren (0), a geologist's deposit as a deposit (1)."""
     if "decision" not in labels.coords:
         return labels
     decided = label_decided(labels.to_numpy(), labels["decision"].to_numpy())

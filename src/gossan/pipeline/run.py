@@ -19,7 +19,7 @@ from gossan.draws import DrawEnsemble
 from gossan.explain import layer_contributions, layer_importance
 from gossan.methods import METHODS
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
-from gossan.pipeline.inputs import opened
+from gossan.pipeline.inputs import ANNOTATION, decided_labels, opened
 from gossan.pipeline.keys import shown_digests, versions
 from gossan.pipeline.settings import check_settings, study_model, study_splitter
 from gossan.predict import predict_map
@@ -95,7 +95,7 @@ def run_study(
         score = _map(run, keys["map"], model, evidence)
         _targets(study, run, keys["targets"], model, evidence, labels, score, deposits)
         _report(study, run, digests, evidence, deposits, check, evaluation, score, truth)
-        _manifest(study, run, keys, digests)
+        _manifest(study, run, keys, digests, at_hand.annotation)
     return path
 
 
@@ -223,7 +223,9 @@ def _targets(
     if run.finished("targets", key, outputs):
         return
     with run.making("targets", key, outputs):
-        targets, _ = find_targets(score, labels, deposits, **study.targets.model_dump())
+        # A cell that a geologist calls a deposit is no new ground either.
+        known = decided_labels(labels)
+        targets, _ = find_targets(score, known, deposits, **study.targets.model_dump())
         cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
         layers = [str(name) for name in evidence["layer"].to_numpy()]
         targets, importance = _drivers(study, model, cells, labels, targets, layers)
@@ -344,14 +346,23 @@ def report_inputs(
     )
 
 
-def _manifest(study: Study, run: RunFolder, keys: dict[str, str], digests: dict[Path, str]) -> None:
+def _manifest(
+    study: Study,
+    run: RunFolder,
+    keys: dict[str, str],
+    digests: dict[Path, str],
+    annotation: str | None,
+) -> None:
+    inputs = shown_digests(study, digests)
+    if annotation is not None:
+        inputs[study.negatives.annotation or ANNOTATION] = annotation
     io.write_json(
         run.path / "manifest.json",
         {
             "study": study.name,
             "seed": study.seed,
             "settings": study.model_dump(mode="json"),
-            "inputs": shown_digests(study, digests),
+            "inputs": inputs,
             "stages": keys,
             "timings_s": run.timings,
             "reused": run.reused,

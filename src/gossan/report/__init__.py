@@ -15,7 +15,7 @@ from gossan.report.styles import (
     targets_style,
 )
 from gossan.report.theme import png_bytes
-from gossan.report.words import Verdict, headline, verdict
+from gossan.report.words import Verdict, decision_facts, headline, verdict
 
 __all__ = [
     "ComparisonInputs",
@@ -25,6 +25,7 @@ __all__ = [
     "annotation_style",
     "area_thresholds",
     "convergence_plot",
+    "decision_facts",
     "headline",
     "labels_style",
     "layer_styles",

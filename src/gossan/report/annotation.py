@@ -29,7 +29,7 @@ STOPPING_SHARE = 0.01
 """Share of the annotated set below whose change the rounds end."""
 
 _TINTS = {
-    NEGATIVE: ("#c3ccd1", "annotated as barren"),
+    NEGATIVE: ("#c3ccd1", "may be drawn as barren"),
     DOUBTFUL: (SLATE, "doubtful, set aside"),
 }
 # A geologist decides on few cells: a symbol is seen where a cell would not be.
@@ -40,7 +40,7 @@ _BY_GEOLOGIST: dict[int, tuple[dict[str, Any], str]] = {
 }
 _SYMBOL_BLOCKS = 40
 _SERIES: dict[str, dict[str, Any]] = {
-    "n_negative": {"label": "annotated as barren", "color": MUTED, "marker": "o"},
+    "n_negative": {"label": "may be drawn as barren", "color": MUTED, "marker": "o"},
     "n_doubtful": {"label": "doubtful, set aside", "color": SLATE, "marker": "s"},
     "changed": {"label": "changed in the round", "color": INK, "marker": "o"},
     "inner_auc": {"label": "AUC", "color": RUST, "marker": "o"},
@@ -92,16 +92,17 @@ def round_maps(
     colours = class_colours(len(MAP_AREAS) + 1)[::-1]
     with themed():
         panels = Panels.of(scores[0], len(shown), width)
+        drawn: set[int] = set()
         for sheet, position in zip(panels.maps, shown, strict=True):
             sheet.draw_areas(scores[position], MAP_AREAS, colours)
-            _draw_decisions(sheet, np.asarray(decisions[position]))
+            drawn |= _draw_decisions(sheet, np.asarray(decisions[position]))
             if len(deposits):
                 sheet.points(deposits, {**KNOWN, "s": 10})
             _name(sheet.axes, names[position], names[position] == chosen)
         first = panels.maps[0]
         first.missing = any(sheet.missing for sheet in panels.maps)
         first.legend_areas(SCORE_TITLE, MAP_AREAS, colours)
-        _legend(first, np.unique(np.asarray(decisions[shown])), bool(len(deposits)))
+        _legend(first, drawn, bool(len(deposits)))
         return panels.finish()
 
 
@@ -188,8 +189,9 @@ def _round_names(scores: xr.DataArray) -> list[int]:
     return list(range(len(scores)))
 
 
-def _draw_decisions(sheet: Sheet, decisions: npt.NDArray[Any]) -> None:
-    """Tint what the model annotated; mark by symbols what a geologist decided."""
+def _draw_decisions(sheet: Sheet, decisions: npt.NDArray[Any]) -> set[int]:
+    """Tint what the model annotated, mark what a geologist decided; the codes that show."""
+    drawn = set()
     barren = thin(decisions == NEGATIVE, keep="mean", limit=sheet.limit) >= 0.5
     if barren.mean() > 0.5:  # nearly all ground is: what matters is what was set aside
         barren[:] = False
@@ -198,10 +200,13 @@ def _draw_decisions(sheet: Sheet, decisions: npt.NDArray[Any]) -> None:
         if where.any():
             tint = np.where(where, 1.0, np.nan)
             sheet.draw(tint, cmap=ListedColormap([_TINTS[code][0]]), vmin=0, vmax=1)
+            drawn.add(code)
     for code, (symbol, _) in _BY_GEOLOGIST.items():
         places = _places(sheet, decisions == code)
         if len(places):
             sheet.points(places, symbol)
+            drawn.add(code)
+    return drawn
 
 
 def _places(sheet: Sheet, where: npt.NDArray[np.bool_]) -> gpd.GeoSeries:
@@ -225,7 +230,7 @@ def _name(axes: Axes, name: int, chosen: bool) -> None:
             side.set(color=RUST, linewidth=2.4)
 
 
-def _legend(sheet: Sheet, codes: npt.NDArray[Any], with_deposits: bool) -> None:
+def _legend(sheet: Sheet, codes: set[int], with_deposits: bool) -> None:
     tints = [pair for code, pair in _TINTS.items() if code in codes]
     missing, sheet.missing = sheet.missing, False  # listed with the score
     if tints:

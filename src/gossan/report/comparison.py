@@ -159,12 +159,15 @@ def comparison_words(table: pd.DataFrame, reference: str) -> list[str]:
     ...     "workflow": ["a", "b", "c"], "role": "workflow", "auc_background": [0.9, 0.88, 0.6],
     ...     "auc_low": [0.8, 0.8, 0.5], "auc_high": [0.95, 0.93, 0.7],
     ...     "difference_auc": [nan, -0.02, -0.3],
-    ...     "difference_auc_low": [nan, -0.1, -0.4], "difference_auc_high": [nan, 0.05, -0.2]})
+    ...     "difference_auc_low": [nan, -0.1, -0.4], "difference_auc_high": [nan, 0.05, -0.2],
+    ...     "difference_capture_0.05_low": [nan, -0.2, -0.5],
+    ...     "difference_capture_0.05_high": [nan, 0.2, 0.0]})
     >>> print(comparison_words(table, "a")[0])
     Of 3 workflows, a leads, with an AUC of 0.90; it is also the reference.
     >>> print(comparison_words(table, "a")[1])
     Of the other 2, 1 cannot be told from it: the 95 % interval of the paired difference in AUC
-    holds 0. None is better and 1 is worse.
+    holds 0. None is better and 1 is worse by AUC; none is better and none is worse by capture in
+    the top 5 % of the area.
     """
     workflows = table[table["role"] == "workflow"]
     best, rivals = workflows.iloc[0], workflows.iloc[1:]
@@ -267,11 +270,15 @@ def _marks(rows: pd.DataFrame, reference: str, difference: str) -> list[str]:
 def _told(rows: pd.DataFrame) -> str:
     """Say how many of some workflows can be told from the reference."""
     standing = _standing(rows)
+    captures = _standing(rows, "difference_capture_0.05")
+    finds_more, finds_less = captures.count(1), captures.count(-1)
     better, worse = standing.count(1), standing.count(-1)
     same = len(standing) - better - worse
     return (
         f"{_number_word(same)} cannot be told from it: the 95 % interval of the paired difference "
-        f"in AUC holds 0. {_are(better).capitalize()} better and {_are(worse)} worse."
+        f"in AUC holds 0. {_are(better).capitalize()} better and {_are(worse)} worse by AUC; "
+        f"{_are(finds_more)} better and {_are(finds_less)} worse by capture in the top 5 % of the "
+        "area."
     )
 
 

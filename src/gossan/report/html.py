@@ -146,6 +146,7 @@ def _facts(score: xr.DataArray, inputs: ReportInputs) -> list[tuple[str, str]]:
     facts = [
         ("method", inputs.method_title),
         ("known deposits", f"{len(inputs.deposits)}"),
+        *words.decision_facts(inputs.evaluation.get("decisions") or {}),
         ("cells", f"{observed:,} of {width:,.6g} × {height:,.6g}{unit}"),
     ]
     if not grid.crs.is_geographic:

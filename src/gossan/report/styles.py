@@ -16,6 +16,7 @@ from gossan.report.theme import (
     GROUP_COLOURS,
     INK,
     MUTED,
+    SLATE,
     SPREAD_COLOURS,
     agreement_colours,
     class_colours,
@@ -27,8 +28,8 @@ _TARGET_CLASSES = (5, 10, 20, 50)
 _ANNOTATION = {
     "unlabelled": ("unlabelled", "square", "0.5", "#d9d4cc"),
     "negative": ("negative: may be drawn as barren", "square", "0.5", "#b9c4c9"),
-    "doubtful": ("doubtful: set aside by the model", "square", "1.2", GROUP_COLOURS[1]),
-    "accept": ("accepted as barren by a geologist", "circle", "2.2", GROUP_COLOURS[0]),
+    "doubtful": ("doubtful: set aside by the model", "square", "1.2", SLATE),
+    "accept": ("accepted as barren by a geologist", "circle", "2.2", GROUP_COLOURS[1]),
     "reject": ("rejected as negative by a geologist", "diamond", "2.4", GROUP_COLOURS[3]),
     "deposit": ("deposit, says a geologist", "star", "3.4", GROUP_COLOURS[2]),
     "known deposit": ("known deposit", "triangle", "2.0", INK),

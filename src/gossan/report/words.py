@@ -89,6 +89,20 @@ def verdict(evaluation: Mapping[str, Any]) -> Verdict:
     return _better_than_chance(held_out, n_deposits, above)
 
 
+def decision_facts(decisions: Mapping[str, int]) -> list[tuple[str, str]]:
+    """What a geologist decided, as a fact beside the others; none without decisions.
+
+    Examples
+    --------
+    >>> decision_facts({"accept": 12, "deposit": 1})
+    [('cells decided by a geologist', '12 accept, 1 deposit')]
+    """
+    if not decisions:
+        return []
+    listed = ", ".join(f"{number} {word}" for word, number in decisions.items())
+    return [("cells decided by a geologist", listed)]
+
+
 def percent(share: float, *, digits: int = 0) -> str:
     """Write a share as a percentage.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
@@ -31,6 +32,7 @@ from gossan.validate.cells import (
     study_cells,
 )
 from gossan.validate.folds import score_cells
+from gossan.validate.workers import end_with
 
 Store = MutableMapping[str, dict[str, npt.NDArray[Any]]]
 
@@ -284,7 +286,7 @@ def _run_all(
         finished = (_run_task(setting, *task, store) for task in tasks)
     else:
         finished = joblib.Parallel(count, return_as="generator_unordered")(
-            joblib.delayed(_run_task)(setting, *task, store) for task in tasks
+            joblib.delayed(_run_in_worker)(os.getpid(), setting, *task, store) for task in tasks
         )
     said: set[tuple[type[Warning], str]] = set()
     for done, told in enumerate(finished, start=total - len(tasks) + 1):
@@ -303,6 +305,11 @@ def _by_sampler(workflows: Sequence[Workflow]) -> list[list[Workflow]]:
         # By content: scikit-learn's repr leaves out the middle of a long setting.
         groups.setdefault(joblib.hash(workflow.sampler), []).append(workflow)
     return list(groups.values())
+
+
+def _run_in_worker(parent: int, *task: Any) -> list[tuple[type[Warning], str]]:
+    end_with(parent)
+    return _run_task(*task)
 
 
 def _run_task(
