@@ -31,3 +31,10 @@ def test_a_setting_out_of_range_is_refused_before_any_evidence_is_built(
     study.write_text(study.read_text() + table, encoding="utf-8")
     with pytest.raises(StudyError, match=rf"{setting.split()[0]} is"):
         check_settings(gs.read_study(study))
+
+
+def test_a_method_is_asked_too(tmp_path: Path) -> None:
+    """Windows that leave no ring between them are refused before any network is trained."""
+    study = gs.read_study(write_district(synthetic_district(0, shape=(30, 30)), tmp_path))
+    with pytest.raises(StudyError, match="outer is 5 and inner 7"):
+        check_settings(study.with_method("pixel-pairs", inner=7, outer=5))

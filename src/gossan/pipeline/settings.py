@@ -61,8 +61,10 @@ def other_occurrences(study: Study) -> list[list[float]] | None:
 
 def check_settings(study: Study) -> None:
     """Raise now, not after an hour, if the method, the sampler or the splitter cannot be."""
-    _, sampler, _ = study_model(study)
+    model, sampler, _ = study_model(study)
     sampler.check()
+    if hasattr(model, "check"):
+        model.check()
     study_splitter(study)
 
 

@@ -174,6 +174,27 @@ class PixelPairClassifier(CellClassifier):
         """How many cells across it learns from: pairs are of single cells."""
         return self.window if self.scoring == "both" else 1
 
+    def check(self) -> None:
+        """Raise :class:`StudyError` if a setting cannot be, before anything is fitted."""
+        check_dual_window(self.inner, self.outer)
+        for name, allowed in (
+            ("pair", ("absolute-difference", "difference", "stack")),
+            ("scoring", ("ring", "reference", "both")),
+            ("protocol", ("held-out", "published")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise StudyError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)}.")
+        for name in ("references", "members", "batch_size", "max_epochs", "patience"):
+            if getattr(self, name) < 1:
+                raise StudyError(f"{name} is {getattr(self, name)}: at least 1 is needed.")
+        for name in ("ring_pairs", "pairs_per_epoch"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise StudyError(f"{name} is {getattr(self, name)}: give at least 1, or none.")
+        if not self.learning_rate > 0:
+            raise StudyError(f"learning_rate is {self.learning_rate}: it must exceed 0.")
+        if not 0 < self.validation < 1:
+            raise StudyError(f"validation is {self.validation}: give a share between 0 and 1.")
+
     def predict_with_spread(self, X: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation over the members, each of shape (n,).
 
@@ -222,7 +243,7 @@ class PixelPairClassifier(CellClassifier):
         return np.mean([mean for mean, _ in found], axis=0), error
 
     def _fit_cells(self, X: FloatArray, positive: npt.NDArray[np.bool_]) -> None:
-        self._check()
+        self.check()
         cells = _centres(X)
         for name, count in (("deposits", positive.sum()), ("negatives", (~positive).sum())):
             if count < 2:
@@ -244,26 +265,6 @@ class PixelPairClassifier(CellClassifier):
 
     def _score_cells(self, X: FloatArray) -> FloatArray:
         return _moments([self._score_windows(member, X) for member in self.members_])[0]
-
-    def _check(self) -> None:
-        check_dual_window(self.inner, self.outer)
-        for name, allowed in (
-            ("pair", ("absolute-difference", "difference", "stack")),
-            ("scoring", ("ring", "reference", "both")),
-            ("protocol", ("held-out", "published")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise StudyError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)}.")
-        for name in ("references", "members", "batch_size", "max_epochs", "patience"):
-            if getattr(self, name) < 1:
-                raise StudyError(f"{name} is {getattr(self, name)}: at least 1 is needed.")
-        for name in ("ring_pairs", "pairs_per_epoch"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise StudyError(f"{name} is {getattr(self, name)}: give at least 1, or none.")
-        if not self.learning_rate > 0:
-            raise StudyError(f"learning_rate is {self.learning_rate}: it must exceed 0.")
-        if not 0 < self.validation < 1:
-            raise StudyError(f"validation is {self.validation}: give a share between 0 and 1.")
 
     def _fit_member(
         self, cells: FloatArray, positive: npt.NDArray[np.bool_], seed: int
