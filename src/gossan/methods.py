@@ -277,7 +277,7 @@ _ENTRIES = [
         _PIXEL_PAIRS,
         "Averages the ranks that a cell has against its ring and against the labelled cells.",
         "Choose it where ore both resembles known deposits and stands out from its surroundings. "
-        "It rarely beats the better of the two, and guards against the worse. It takes the time "
+        "Compare it with the two it is made of before you trust it over either. It takes the time "
         "of the dual window.",
         negatives="random",
         draws=10,
