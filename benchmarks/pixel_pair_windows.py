@@ -48,6 +48,7 @@ def trained(survey: str) -> tuple[gs.Study, gs.DrawEnsemble, xr.DataArray, xr.Da
         random_state=study.seed,
         members=10,
         ring_pairs=1_056,
+        pairs_per_epoch=1_000_000,  # all of them
         max_epochs=60,
         patience=10,
     )
