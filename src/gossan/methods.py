@@ -114,7 +114,7 @@ class Method:
 DEFAULT_METHOD = "extra-trees"
 
 _PIXEL_PAIRS = "gossan.nn.pixel_pairs:PixelPairClassifier"
-# One network a draw, on twenty seconds' worth of pairs instead of all of them for minutes.
+# One network a draw, on a sample of its pairs: all of them would take many times as long.
 _PAIR_SETTINGS = {"members": 1, "pairs_per_epoch": 12_800, "max_epochs": 30, "patience": 8}
 
 _ENTRIES = [

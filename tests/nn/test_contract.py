@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import gossan as gs
@@ -16,15 +15,6 @@ from gossan.nn.pixel_pairs import PixelPairClassifier
 
 DEEP = [name for name, method in METHODS.items() if method.deep]
 QUICK = {"inner": 1, "outer": 5, "max_epochs": 1, "members": 1, "accelerator": "cpu"}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads cost more than they gain on a few hundred pairs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def expected_failures(estimator):

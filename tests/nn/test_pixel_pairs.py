@@ -20,15 +20,6 @@ from gossan.nn.windows import ring_offsets, sampled_ring
 QUICK = {"members": 1, "max_epochs": 2, "accelerator": "cpu", "random_state": 0}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads cost more than they gain on a few hundred pairs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def two_classes(n=40, layers=6, seed=0):
     """Cells of two classes that two layers tell apart."""
     rng = np.random.default_rng(seed)
