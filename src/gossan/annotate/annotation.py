@@ -69,41 +69,40 @@ def draw_cells(
     strata: IntArray | None = None,
     shares: FloatArray | None = None,
 ) -> IntArray:
-    """Positions of ``size`` distinct cells drawn by weight, or evenly over the strata."""
-    pool = np.flatnonzero(weights > 0)
-    if size >= len(pool):
-        return pool
+    """Positions of ``size`` distinct cells drawn by weight, or evenly over the strata.
+
+    Every cell has one random key, whatever its weight, and those of the highest keys are drawn
+    (weighted draws without replacement, Efraimidis & Spirakis 2006). So with generators in the
+    same state, draws before and after some cells were set aside differ by those cells alone.
+    """
+    if size >= np.count_nonzero(weights):
+        return np.flatnonzero(weights > 0)
+    keys = generator.random(len(weights), dtype=np.float32)
+    keys = np.log(np.maximum(keys, np.finfo(np.float32).tiny, out=keys), out=keys)
+    keys = np.divide(keys, weights, out=np.full_like(keys, -np.inf), where=weights > 0)
     if strata is not None and shares is not None:
-        return _draw_by_stratum(pool, strata[pool], shares, size, generator)
-    weight = weights[pool]
-    if weight.min() == weight.max():
-        return generator.choice(pool, size, replace=False, shuffle=False)
-    # Weighted draws without replacement (Efraimidis & Spirakis 2006): the highest keys.
-    with np.errstate(divide="ignore"):  # a draw of exactly 0 has the lowest key, -inf
-        keys = np.log(generator.random(len(pool), dtype=np.float32)) / weight
-    return pool[np.argpartition(-keys, size - 1)[:size]]
+        return _highest_by_stratum(keys, strata, shares, size, generator)
+    return np.argpartition(-keys, size - 1)[:size]
 
 
-def _draw_by_stratum(
-    pool: IntArray,
-    stratum: IntArray,
+def _highest_by_stratum(
+    keys: npt.NDArray[np.float32],
+    strata: IntArray,
     shares: FloatArray,
     size: int,
     generator: np.random.Generator,
 ) -> IntArray:
     """Each stratum gives as large a share of the draw as it has of the area, while it lasts."""
-    held = np.bincount(stratum, minlength=len(shares))
+    pool = np.flatnonzero(np.isfinite(keys))
+    held = np.bincount(strata[pool], minlength=len(shares))
     wanted = np.zeros(len(shares), np.int64)
-    left = size
+    left = min(size, len(pool))
     while left > 0:
         room = (wanted < held) * shares
         more = generator.multinomial(left, room / room.sum())
         wanted = np.minimum(wanted + more, held)
         left = size - int(wanted.sum())
-    order = np.argsort(stratum, kind="stable")
+    order = np.lexsort((-keys[pool], strata[pool]))
     starts = np.cumsum(held) - held
-    drawn = [
-        order[starts[s] + generator.choice(held[s], wanted[s], replace=False, shuffle=False)]
-        for s in np.flatnonzero(wanted)
-    ]
-    return pool[np.concatenate(drawn)]
+    place = np.arange(len(pool)) - np.repeat(starts, held)
+    return pool[order[place < np.repeat(wanted, held)]]

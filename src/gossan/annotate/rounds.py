@@ -170,8 +170,10 @@ class Rounds:
         draws, seeds, shown = [], [], []
         for member in range(settings.n_draws):
             stream = member % self.n_streams
-            seed = np.random.SeedSequence([settings.random_state, number, member])
+            # The same in every round: what changes between rounds is what was set aside.
+            seed = np.random.SeedSequence([settings.random_state, member])
             generator = np.random.default_rng(seed)
+            seeds.append(int(generator.integers(2**31)))
             positives = ground.positives
             if self.n_streams > 1:
                 positives = positives[self.stream_of != stream]
@@ -181,7 +183,6 @@ class Rounds:
             strata = self.strata if number > 0 else None  # round 0 is plain random draws
             drawn = draw_cells(weights, max(1, size), generator, strata, self.shares)
             draws.append(np.sort(drawn))
-            seeds.append(int(generator.integers(2**31)))
             shown.append((positives, np.concatenate([self.barren, self.cells[draws[-1]]])))
         read = np.unique(np.concatenate([np.concatenate(pair) for pair in shown]))
         values = ground.features[read]
