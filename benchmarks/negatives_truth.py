@@ -28,10 +28,10 @@ import pandas as pd
 import gossan as gs
 from gossan import io
 from gossan.annotate import DECISIONS
-from gossan.datasets import synthetic_district, write_district
+from gossan.datasets import SyntheticDistrict, synthetic_district, write_district
 from gossan.draws import DrawnNegatives, draw_seeds
 from gossan.models import CellExtraTrees
-from gossan.pipeline import other_occurrences
+from gossan.pipeline import other_occurrences, stage_keys
 from gossan.validate import study_cells
 
 HERE = Path(__file__).resolve().parent
@@ -56,10 +56,8 @@ FIGURES = {
 }
 
 
-def district(seed: int) -> dict[str, Any]:
+def district(made: SyntheticDistrict, study: gs.Study) -> dict[str, Any]:
     """Features, labels, and which cells belong to undiscovered deposits."""
-    made = synthetic_district(seed, shape=(90, 110), n_samples=600)
-    study = gs.read_study(write_district(made, SCRATCH / "districts" / str(seed)))
     evidence = gs.build_evidence(study).compute()
     labels = gs.label_cells(evidence, gs.read_deposits(study))
     cells = study_cells(evidence, labels)
@@ -136,19 +134,22 @@ def judge(area: dict[str, Any], draws: list[np.ndarray]) -> dict[str, float]:
     }
 
 
-def run_district(seed: int) -> None:
-    """All strategies on one district, kept as a CSV."""
-    file = SCRATCH / f"{seed}.csv"
-    if file.exists():
-        return
+def run_district(seed: int) -> Path:
+    """All strategies on one district, kept as a CSV of this version of the code."""
     warnings.simplefilter("ignore")
-    area = district(seed)
+    made = synthetic_district(seed, shape=(90, 110), n_samples=600)
+    study = gs.read_study(write_district(made, SCRATCH / "districts" / str(seed)))
+    file = SCRATCH / f"{seed}-{stage_keys(study)['folds'][:12]}.csv"
+    if file.exists():
+        return file
+    area = district(made, study)
     rows = [
         {"district": seed, "negatives": name, **judge(area, draws)}
         for name, draws in strategies(area).items()
     ]
     with io.replacing(file) as partial:
         pd.DataFrame(rows).to_csv(partial, index=False)
+    return file
 
 
 def table(counts: pd.DataFrame) -> list[str]:
@@ -187,8 +188,7 @@ def main() -> None:
     options = arguments.parse_args()
     SCRATCH.mkdir(parents=True, exist_ok=True)
     jobs = (joblib.delayed(run_district)(seed) for seed in range(options.districts))
-    joblib.Parallel(n_jobs=-1)(jobs)
-    counts = pd.concat([pd.read_csv(SCRATCH / f"{seed}.csv") for seed in range(options.districts)])
+    counts = pd.concat([pd.read_csv(file) for file in joblib.Parallel(n_jobs=-1)(jobs)])
     counts.to_csv(HERE / "negatives_truth.csv", index=False, float_format="%.5g")
     lines = table(counts)
     print("\n".join(lines))

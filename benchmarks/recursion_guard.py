@@ -6,8 +6,13 @@ the default recursive annotation and from its round 0 (random draws). Prints, fo
 paired differences with 95 % deposit-cluster bootstrap intervals, and over all areas the share
 where recursion gains, where it loses, and the mean difference with its interval over areas.
 
-What such a difference is when nothing differs but the draw shows beside it: ten other random draws
-minus round 0. The bootstrap resamples deposits and not draws, so its intervals know nothing of it.
+Round 0 and the rounds draw with the same random keys, so they differ by the cells set aside. What
+a difference is when nothing differs but the draw shows beside it: ten other random draws minus
+round 0. The bootstrap resamples deposits and not draws, so its intervals know nothing of that.
+
+Of 24 intervals of 95 % one lies beside zero by chance alone. "In any area" is therefore judged by
+simultaneous intervals too: each side widened by the ratio of normal quantiles that Bonferroni's
+correction for the number of areas asks for.
 Finished pieces are kept in a scratch folder, so a stopped script goes on where it was.
 
     python benchmarks/recursion_guard.py [--districts 20]
@@ -22,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.stats import norm
 
 import gossan as gs
 from gossan import io
@@ -88,6 +94,8 @@ def differences(name: str) -> dict[str, float]:
 def summary(rows: pd.DataFrame) -> list[str]:
     """Over areas: how often a change of negatives gains and loses, and by how much."""
     lines = []
+    count = len(rows)
+    wider = norm.isf(0.025 / count) / norm.isf(0.025)
     for negatives, words in (("recursive", "Recursion"), ("redrawn", "Mere redrawing")):
         for figure, title in (("auc", "AUC against background"), ("capture", "capture in 5 %")):
             column = f"{negatives}_{figure}"
@@ -96,12 +104,15 @@ def summary(rows: pd.DataFrame) -> list[str]:
             means = rng.choice(change, (5000, len(change))).mean(axis=1)
             low, high = np.percentile(means, [2.5, 97.5])
             worse = rows[rows[f"{column}_high"] < 0]["area"].tolist()
+            upper = change + wider * (rows[f"{column}_high"].to_numpy() - change)
+            low_side = change - wider * (change - rows[f"{column}_low"].to_numpy())
             lines.append(
                 f"{words}, {title}: higher in {(change > 0).sum()} of {len(change)} areas, the "
                 f"same in {(change == 0).sum()}; mean {change.mean():+.4f} ({low:+.4f} to "
                 f"{high:+.4f}), standard deviation {change.std(ddof=1):.4f}; interval clear of "
                 f"zero above in {(rows[f'{column}_low'] > 0).sum()}, below in {len(worse)}"
-                f"{': ' + ', '.join(worse) if worse else ''}."
+                f"{': ' + ', '.join(worse) if worse else ''}. Simultaneous over {count} areas: "
+                f"above in {(low_side > 0).sum()}, below in {(upper < 0).sum()}."
             )
     return lines
 

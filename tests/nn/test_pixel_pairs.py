@@ -15,7 +15,7 @@ from gossan.nn.pixel_pairs import (
     pair_signal,
 )
 from gossan.nn.pixel_pairs.scoring import Comparison, ring_of_block
-from gossan.nn.windows import ring_offsets, sampled_ring
+from gossan.nn.windows import DualWindow, ring_offsets, sampled_ring
 
 QUICK = {"members": 1, "max_epochs": 2, "accelerator": "cpu", "random_state": 0}
 
@@ -118,11 +118,13 @@ def test_a_sampled_ring_holds_opposites_of_the_ring(pairs):
 class _Known(Comparison):
     """A known function of two cells in the network's place."""
 
-    def __init__(self, pair="absolute-difference"):
+    def __init__(self, pair="absolute-difference", surrogate=None):
         self.pair = pair
+        self.surrogate = surrogate
+        self.device = torch.device("cpu")
 
     def standardised(self, values):
-        return np.asarray(values, dtype=np.float32)
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
     def __call__(self, first, second):
         first, second = first[:, 0], second[:, 0]
@@ -134,7 +136,7 @@ def test_ring_scores_of_a_five_by_five_example_worked_by_hand():
     values = np.arange(25, dtype=np.float32).reshape(1, 5, 5)
     block = np.full((1, 9, 9), np.nan, dtype=np.float32)
     block[:, 2:7, 2:7] = values
-    score, error = ring_of_block(_Known(), block, ring_offsets(3, 5), 5, 16)
+    score, error = ring_of_block(_Known(), block, DualWindow(3, 5))
     # The ring of the middle, 12: rows 0 and 4 whole, columns 0 and 4 of rows 1 to 3.
     ring = [0, 1, 2, 3, 4, 5, 9, 10, 14, 15, 19, 20, 21, 22, 23, 24]
     assert score[2, 2] == pytest.approx(sum(abs(v - 12) for v in ring) / 16)
@@ -142,7 +144,7 @@ def test_ring_scores_of_a_five_by_five_example_worked_by_hand():
     assert score[0, 0] == pytest.approx((2 + 7 + 10 + 11 + 12) / 5)
     assert (error == 0).all()
     block[0, 2 + 2, 2 + 0] = np.nan  # cell 10
-    score, _ = ring_of_block(_Known(), block, ring_offsets(3, 5), 5, 16)
+    score, _ = ring_of_block(_Known(), block, DualWindow(3, 5))
     assert score[0, 0] == pytest.approx((2 + 7 + 11 + 12) / 4)
     assert np.isnan(score[2, 0])
 
@@ -151,9 +153,57 @@ def test_pairs_that_are_not_symmetric_put_the_cell_first():
     """10 a + b tells the orders apart."""
     block = np.full((1, 9, 9), np.nan, dtype=np.float32)
     block[:, 2:7, 2:7] = np.arange(25).reshape(1, 5, 5)
-    score, _ = ring_of_block(_Known("difference"), block, ring_offsets(3, 5), 5, 16)
+    score, _ = ring_of_block(_Known("difference"), block, DualWindow(3, 5))
     assert score[0, 0] == pytest.approx((2 + 7 + 10 + 11 + 12) / 5)
     assert score[2, 2] == pytest.approx(120 + 12)
+
+
+@pytest.mark.parametrize("pair", ["absolute-difference", "difference"])
+def test_the_surrogate_sees_the_whole_ring_and_the_sample_mends_it(pair):
+    """Against the definition, cell by cell: a surrogate that is wrong by a known function."""
+    ring = DualWindow(3, 7, 8, 1)
+    wrong = _Known(pair)
+    known = _Known(pair, surrogate=lambda a, b: 0.7 * wrong(a, b) + 0.1)
+    values = np.random.default_rng(0).normal(size=(9, 8)).astype(np.float32)
+    values[4, 3] = np.nan
+    block = np.pad(values, 3, constant_values=np.nan)[None]
+    score, error = ring_of_block(known, block, ring)
+
+    def unlike(a, b):
+        return abs(a - b) if pair == "absolute-difference" else 10 * a + b
+
+    for row, column in np.argwhere(np.isfinite(values)):
+        means, beyond = [], []
+        for offsets, found in ((ring.whole, means), (ring.sampled, beyond)):
+            there = block[0][tuple((offsets + np.array([row + 3, column + 3])).T)]
+            found.extend(unlike(values[row, column], there[np.isfinite(there)]))
+        small = 0.7 * np.array(means) + 0.1
+        beyond = np.array(beyond) - (0.7 * np.array(beyond) + 0.1)
+        assert score[row, column] == pytest.approx(small.mean() + beyond.mean(), abs=1e-4)
+        if len(beyond) == 1:
+            assert np.isnan(error[row, column])
+            continue
+        expected = beyond.std(ddof=1) / np.sqrt(len(beyond)) * np.sqrt(1 - 8 / 40)
+        assert error[row, column] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_sampled_ring_comes_close_to_the_whole():
+    """A tenth of the ring and the surrogate: nearer than the sample alone, within its errors."""
+    rng = np.random.default_rng(0)
+    cells = rng.normal(size=(80, 6)).astype(np.float32)
+    y = np.repeat([1, 0], 40)
+    cells[:40, :3] += 2.0
+    model = PixelPairClassifier(3, 15, ring_pairs=22, **QUICK | {"members": 1, "max_epochs": 8})
+    model.fit(cells, y)
+    block = rng.normal(size=(6, 40, 40)).astype(np.float32) * 1.5
+    found, error = model.ring_score(block)
+    whole, none = model.set_params(ring_pairs=None).ring_score(block)
+    assert (none == 0).all()
+    assert (abs(found - whole) <= 2 * error).mean() > 0.9
+    del model.members_[0]["surrogate"]
+    alone, larger = model.set_params(ring_pairs=22).ring_score(block)
+    assert abs(found - whole).mean() < 0.5 * abs(alone - whole).mean()
+    assert error.mean() < 0.5 * larger.mean()
 
 
 @pytest.mark.parametrize("scoring", ["ring", "reference", "both"])
@@ -228,6 +278,7 @@ def test_the_published_protocol_keeps_the_member_of_least_loss():
         ({"ring_pairs": 0}, "ring_pairs is 0"),
         ({"learning_rate": 0.0}, "learning_rate is 0"),
         ({"validation": 1.0}, "validation is 1.0"),
+        ({"precision": "bf16"}, "precision is 'bf16'"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(settings, message):

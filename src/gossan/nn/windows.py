@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -84,6 +86,46 @@ def sampled_ring(inner: int, outer: int, pairs: int | None, random_state: int) -
     start = np.random.default_rng(random_state).random()
     chosen = np.floor((np.arange(count) + start) * len(half) / count).astype(np.int64)
     return np.concatenate([-half[chosen], half[chosen]])
+
+
+@dataclass(frozen=True)
+class DualWindow:
+    """The ring between two windows, and the sample of it that stands for the whole.
+
+    Parameters
+    ----------
+    inner, outer : int
+        Odd: cells across.
+    pairs : int or None, default None
+        Cells of the ring in the sample; ``None`` for all of them.
+    random_state : int, default 0
+
+    Examples
+    --------
+    >>> ring = DualWindow(13, 35, 64)
+    >>> len(ring.whole), len(ring.sampled), ring.sampled_whole
+    (1056, 64, False)
+    """
+
+    inner: int
+    outer: int
+    pairs: int | None = None
+    random_state: int = 0
+
+    @cached_property
+    def sampled(self) -> IntArray:
+        """Offsets of the sample, (m, 2): see :func:`sampled_ring`."""
+        return sampled_ring(self.inner, self.outer, self.pairs, self.random_state)
+
+    @cached_property
+    def whole(self) -> IntArray:
+        """Offsets of the ring, (outer² - inner², 2), in the order of the sample's."""
+        return sampled_ring(self.inner, self.outer, None, self.random_state)
+
+    @property
+    def sampled_whole(self) -> bool:
+        """Whether the sample is the whole ring."""
+        return len(self.sampled) == len(self.whole)
 
 
 def _square(reach: int) -> IntArray:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gossan.exceptions import LabelError, StudyError
 from gossan.models import CellClassifier
+from gossan.nn.devices import Precision
 from gossan.nn.pixel_pairs.network import PairNetwork
 from gossan.nn.pixel_pairs.pairs import LabelledPairs, PairKind
 from gossan.nn.pixel_pairs.scoring import (
@@ -24,7 +25,8 @@ from gossan.nn.pixel_pairs.scoring import (
     ring_of_block,
     ring_of_windows,
 )
-from gossan.nn.windows import check_dual_window, sampled_ring
+from gossan.nn.pixel_pairs.surrogate import distilled
+from gossan.nn.windows import DualWindow, check_dual_window
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
@@ -36,6 +38,7 @@ _LEARNING = (
     "pairs_per_epoch",
     "max_epochs",
     "patience",
+    "precision",
 )
 """Settings that decide what a network learns; the others only how it scores."""
 
@@ -55,8 +58,10 @@ class PixelPairClassifier(CellClassifier):
         mean dissimilarity to training negatives minus that to training positives, which looks at
         no neighbour. ``"both"``: the mean of the two, each as a normal rank among the training
         negatives.
-    ring_pairs : int or None, default 64
-        Cells of the ring that are compared, spread evenly; ``None`` for all of them.
+    ring_pairs : int or None, default 32
+        Cells of the ring that the deep network compares, spread evenly; ``None`` for all of them.
+        A small network that it taught compares them all, and the sample says what that one is
+        wrong by, on average.
     references : int, default 40
         Training cells of each class that a cell is compared with.
     members : int, default 10
@@ -73,7 +78,9 @@ class PixelPairClassifier(CellClassifier):
     validation : float, default 0.2
         Share of the cells of each class whose pairs stop the training and teach nothing.
     accelerator : str, default "auto"
-        ``"cpu"``, ``"gpu"``, … as Lightning takes it.
+        ``"cpu"``, ``"gpu"``, … as Lightning takes it; scores are made there too.
+    precision : {"32-true", "bf16-mixed", "16-mixed"}, default "32-true"
+        Of training and scoring. The others are for devices that have units for them.
     random_state : int, RandomState or None, default None
 
     Attributes
@@ -129,7 +136,7 @@ class PixelPairClassifier(CellClassifier):
         *,
         pair: PairKind = "absolute-difference",
         scoring: Literal["ring", "reference", "both"] = "ring",
-        ring_pairs: int | None = 64,
+        ring_pairs: int | None = 32,
         references: int = 40,
         members: int = 10,
         protocol: Literal["held-out", "published"] = "held-out",
@@ -140,6 +147,7 @@ class PixelPairClassifier(CellClassifier):
         patience: int = 5,
         validation: float = 0.2,
         accelerator: str = "auto",
+        precision: Precision = "32-true",
         random_state: Any = None,
     ) -> None:
         self.inner = inner
@@ -157,6 +165,7 @@ class PixelPairClassifier(CellClassifier):
         self.patience = patience
         self.validation = validation
         self.accelerator = accelerator
+        self.precision = precision
         self.random_state = random_state
 
     @property
@@ -165,9 +174,9 @@ class PixelPairClassifier(CellClassifier):
         return 1 if self.scoring == "reference" else self.outer
 
     @property
-    def ring(self) -> IntArray:
-        """Rows and columns, from the cell, of the cells it is compared with, (m, 2)."""
-        return sampled_ring(self.inner, self.outer, self.ring_pairs, self.ring_seed_)
+    def ring(self) -> DualWindow:
+        """The cells that a cell is compared with."""
+        return DualWindow(self.inner, self.outer, self.ring_pairs, self.ring_seed_)
 
     @property
     def fit_window(self) -> int:
@@ -181,6 +190,7 @@ class PixelPairClassifier(CellClassifier):
             ("pair", ("absolute-difference", "difference", "stack")),
             ("scoring", ("ring", "reference", "both")),
             ("protocol", ("held-out", "published")),
+            ("precision", ("32-true", "bf16-mixed", "16-mixed")),
         ):
             if getattr(self, name) not in allowed:
                 raise StudyError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)}.")
@@ -235,7 +245,7 @@ class PixelPairClassifier(CellClassifier):
         -------
         score, standard_error : ndarray of shape (h, w)
             Over all members. The error is that of a simple random sample, which an even one
-            stays below; 0 where the whole ring is compared.
+            stays below; 0 where the deep network compares the whole ring.
         """
         check_is_fitted(self)
         found = [self._ring_block(member, block) for member in self.members_]
@@ -292,7 +302,7 @@ class PixelPairClassifier(CellClassifier):
                 self, network, (values, labels), (taught, judged), seed, checkpoint
             ),
         )
-        return {
+        member = {
             "weights": {name: value.numpy() for name, value in network.state_dict().items()},
             "centre": centre,
             "scale": scale,
@@ -305,6 +315,9 @@ class PixelPairClassifier(CellClassifier):
             "validation_accuracy": _accuracy(network, self.pair, values[judged], labels[judged]),
             "epochs": len(record.training_loss),
         }
+        if self.scoring != "reference" and self.ring_pairs is not None:
+            member["surrogate"] = distilled(self._comparison(member), values, seed)
+        return member
 
     def _split(self, labels: IntArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
         """Cells that teach and cells that stop the training, of each class in the same shares."""
@@ -317,9 +330,12 @@ class PixelPairClassifier(CellClassifier):
             judged.append(cells[count:] if len(cells) - count >= 1 else cells)
         return np.concatenate(taught), np.concatenate(judged)
 
+    def _comparison(self, member: dict[str, Any]) -> Comparison:
+        return Comparison(member, self.pair, self.accelerator, self.precision)
+
     def _score_windows(self, member: dict[str, Any], X: FloatArray) -> FloatArray:
         parts = {}
-        compare = Comparison(member, self.pair)
+        compare = self._comparison(member)
         if self.scoring != "reference":
             parts["ring"] = ring_of_windows(compare, compare.standardised(X), self.ring)
         if self.scoring != "ring":
@@ -333,7 +349,7 @@ class PixelPairClassifier(CellClassifier):
         if self.scoring != "ring":
             halo = self.window // 2
             inner = block[:, halo : block.shape[1] - halo, halo : block.shape[2] - halo]
-            compare = Comparison(member, self.pair)
+            compare = self._comparison(member)
             cells = np.moveaxis(inner, 0, -1).reshape(-1, len(inner))
             scores = reference_score(compare, compare.standardised(cells))
             parts["reference"] = scores.reshape(inner.shape[1:])
@@ -342,8 +358,7 @@ class PixelPairClassifier(CellClassifier):
     def _ring_block(
         self, member: dict[str, Any], block: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        whole = self.outer**2 - self.inner**2
-        return ring_of_block(Comparison(member, self.pair), block, self.ring, self.outer, whole)
+        return ring_of_block(self._comparison(member), block, self.ring)
 
     def _combined(self, member: dict[str, Any], parts: dict[str, FloatArray]) -> FloatArray:
         if self.scoring != "both":
@@ -355,7 +370,7 @@ class PixelPairClassifier(CellClassifier):
         """Where the training negatives lie on either score, for ``scoring="both"``."""
         if windows.ndim != 4:
             raise StudyError('scoring="both" learns from windows: give (n, layers, outer, outer).')
-        compare = Comparison(member, self.pair)
+        compare = self._comparison(member)
         scores = {
             "ring": ring_of_windows(compare, compare.standardised(windows), self.ring),
             "reference": reference_score(compare, compare.standardised(_centres(windows))),
@@ -386,7 +401,12 @@ def _trained(
         _pair_batches(settings, values[taught], labels[taught], seed, shuffle=True),
         _pair_batches(settings, values[judged], labels[judged], seed, shuffle=False),
         TrainingPlan(
-            settings.max_epochs, settings.patience, settings.accelerator, devices=1, seed=seed
+            settings.max_epochs,
+            settings.patience,
+            settings.accelerator,
+            devices=1,
+            precision=settings.precision,
+            seed=seed,
         ),
         checkpoint=checkpoint,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,110 +10,183 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gossan.nn.pixel_pairs.network import PairNetwork
+from gossan.nn.devices import Precision, autocast, chosen_device
+from gossan.nn.pixel_pairs.network import PairNetwork, padded
 from gossan.nn.pixel_pairs.pairs import PairKind, pair_signal
+from gossan.nn.pixel_pairs.surrogate import Surrogate
+from gossan.nn.windows import DualWindow
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
 
+Unlike = Callable[[Tensor, Tensor], Tensor]
+"""(n, layers) and (n, layers) → how unlike the cells are, (n,)."""
+
 PAIRS_AT_ONCE = 1_024
-"""Pairs that go through the network together: what they leave stays in the cache."""
 
 
 class Comparison:
     """A trained network ready to tell how unlike cells are: (layers, n) and (layers, n) → (n,)."""
 
-    def __init__(self, member: dict[str, Any], pair: PairKind) -> None:
+    def __init__(
+        self,
+        member: dict[str, Any],
+        pair: PairKind,
+        accelerator: str = "cpu",
+        precision: Precision = "32-true",
+    ) -> None:
         self.member = member
         self.pair = pair
-        self.network = PairNetwork(2 if pair == "stack" else 1)
+        self.device = chosen_device(accelerator)
+        self.precision = precision
+        network = PairNetwork(2 if pair == "stack" else 1)
         weights = {name: torch.from_numpy(value) for name, value in member["weights"].items()}
-        self.network.load_state_dict(weights)
-        self.network.eval()
+        network.load_state_dict(weights)
+        self.network = padded(network).eval().to(self.device)
+        small = member.get("surrogate")
+        self.surrogate = None if small is None else Surrogate(small, pair, self.device)
 
     @property
     def symmetric(self) -> bool:
         """Whether a pair scores alike in both orders."""
         return self.pair == "absolute-difference"
 
-    def standardised(self, values: FloatArray) -> FloatArray:
+    @property
+    def at_once(self) -> int:
+        """Pairs that go through the network together: what they leave stays in the cache."""
+        return PAIRS_AT_ONCE if self.device.type == "cpu" else 64 * PAIRS_AT_ONCE
+
+    def standardised(self, values: FloatArray) -> Tensor:
         """``(n, layers, …)`` in units of the training cells' standard deviation."""
         shape = (-1, *[1] * (values.ndim - 2))
         centre, scale = self.member["centre"].reshape(shape), self.member["scale"].reshape(shape)
-        return ((values - centre) / scale).astype(np.float32)
+        found = np.ascontiguousarray(((values - centre) / scale).astype(np.float32))
+        return torch.from_numpy(found).to(self.device)
 
     @torch.inference_mode()
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
         """Dissimilarity, 0 to 1, of cells and others: (n, layers) and (n, layers) → (n,)."""
-        return torch.sigmoid(self.network(pair_signal(first, second, self.pair)))
+        with autocast(self.device, self.precision):
+            odds = self.network(pair_signal(first, second, self.pair))
+        return torch.sigmoid(odds.float())
+
+    def beyond_surrogate(self, first: Tensor, second: Tensor) -> Tensor:
+        """What the network says beyond its surrogate, -1 to 1: the same shapes."""
+        assert self.surrogate is not None
+        return self(first, second) - self.surrogate(first, second)
 
 
-def reference_score(compare: Comparison, cells: FloatArray) -> FloatArray:
+def reference_score(compare: Comparison, cells: Tensor) -> FloatArray:
     """Half of one plus dissimilarity to training negatives minus that to positives, (n,)."""
-    values = torch.from_numpy(np.ascontiguousarray(cells))
     means = []
     for references in compare.member["references"]:
-        total = torch.zeros(len(values), dtype=torch.float64)
-        for start in range(0, len(values), PAIRS_AT_ONCE):
-            part = slice(start, start + PAIRS_AT_ONCE)
-            for reference in torch.from_numpy(references):
-                total[part] += compare(values[part], reference[None])
+        total = torch.zeros(len(cells), dtype=torch.float64, device=cells.device)
+        for start in range(0, len(cells), compare.at_once):
+            part = slice(start, start + compare.at_once)
+            for reference in torch.from_numpy(references).to(cells.device):
+                total[part] += compare(cells[part], reference[None])
         means.append(total / len(references))
-    return (0.5 * (1.0 + means[0] - means[1])).numpy()
+    return np.asarray((0.5 * (1.0 + means[0] - means[1])).cpu())
 
 
-def ring_of_windows(compare: Comparison, windows: FloatArray, ring: IntArray) -> FloatArray:
+def ring_of_windows(compare: Comparison, windows: Tensor, ring: DualWindow) -> FloatArray:
     """Mean dissimilarity of the middle of each window to the cells of its ring, (n,)."""
+    if compare.surrogate is None or ring.sampled_whole:
+        return _windows_mean(compare, windows, ring.sampled)
+    return _windows_mean(compare.surrogate, windows, ring.whole) + _windows_mean(
+        compare.beyond_surrogate, windows, ring.sampled
+    )
+
+
+def _windows_mean(unlike: Unlike, windows: Tensor, offsets: IntArray) -> FloatArray:
     middle = windows.shape[-1] // 2
-    scores = np.empty(len(windows))
-    for start in range(0, len(windows), PAIRS_AT_ONCE):
-        part = windows[start : start + PAIRS_AT_ONCE]
-        centre = torch.from_numpy(part[:, :, middle, middle])
-        total, count = np.zeros(len(part)), np.zeros(len(part))
-        for row, column in ring:
+    means = []
+    for part in windows.split(PAIRS_AT_ONCE):
+        centre = part[:, :, middle, middle].contiguous()
+        total = torch.zeros(len(part), dtype=torch.float64, device=part.device)
+        count = torch.zeros_like(total)
+        for row, column in offsets:
             other = part[:, :, middle + row, middle + column]
-            paired = np.flatnonzero(np.isfinite(other).any(axis=1))
+            paired = torch.isfinite(other).any(dim=1).nonzero()[:, 0]
             if len(paired):
-                total[paired] += compare(centre[paired], torch.from_numpy(other[paired])).numpy()
+                total[paired] += unlike(centre[paired], other[paired])
                 count[paired] += 1
-        with np.errstate(invalid="ignore"):
-            scores[start : start + len(part)] = total / count
-    return scores
+        means.append(total / count)
+    return np.asarray(torch.cat(means).cpu())
 
 
 def ring_of_block(
-    compare: Comparison, block: FloatArray, ring: IntArray, outer: int, whole: int
+    compare: Comparison, block: FloatArray, ring: DualWindow
 ) -> tuple[FloatArray, FloatArray]:
-    """The same for every cell of a block, each pair once where it can be; and standard errors."""
-    halo = outer // 2
-    layers, rows, columns = block.shape
-    values = torch.from_numpy(compare.standardised(block.reshape(layers, -1).T))
-    observed = np.asarray(np.isfinite(block).any(axis=0))
-    wanted = np.zeros((rows, columns), dtype=bool)
-    wanted[halo : rows - halo, halo : columns - halo] = True
-    number = np.arange(rows * columns).reshape(rows, columns)
-    total, squares, count = (np.zeros(rows * columns) for _ in range(3))
-    offsets = ring[len(ring) // 2 :] if compare.symmetric else ring
-    for row, column in offsets:
-        here, there = _shifted(rows, row), _shifted(columns, column)
-        first, second = (here[0], there[0]), (here[1], there[1])
-        needed = wanted[first] | wanted[second] if compare.symmetric else wanted[first]
-        pairs = observed[first] & observed[second] & needed
-        i, j = number[first][pairs], number[second][pairs]
-        for start in range(0, len(i), PAIRS_AT_ONCE):
-            part = slice(start, start + PAIRS_AT_ONCE)
-            unlike = compare(values[i[part]], values[j[part]]).numpy()
-            for cells in (i[part], j[part])[: 2 if compare.symmetric else 1]:
-                total[cells] += unlike
-                squares[cells] += unlike.astype(np.float64) ** 2
-                count[cells] += 1
+    """The same for every cell of a block, each pair once where it can be; and standard errors.
+
+    Parameters
+    ----------
+    compare : Comparison
+    block : ndarray of shape (layers, h + outer - 1, w + outer - 1)
+    ring : DualWindow
+
+    Returns
+    -------
+    mean, standard_error : ndarray of shape (h, w)
+        The error is that of a simple random sample of the ring, 0 where all of it is compared.
+    """
+    cells = _BlockCells(compare, block, ring.outer // 2)
+    if ring.sampled_whole:
+        mean, _, _ = cells.ring_moments(compare, ring.sampled, compare.at_once)
+        return mean, np.where(np.isnan(mean), np.nan, 0.0)
+    sampled = compare if compare.surrogate is None else compare.beyond_surrogate
+    mean, variance, count = cells.ring_moments(sampled, ring.sampled, compare.at_once)
+    if compare.surrogate is not None:
+        mean += cells.ring_moments(compare.surrogate, ring.whole, 8 * compare.at_once)[0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = total / count
-        variance = np.maximum(squares / count - mean**2, 0.0) * count / (count - 1)
-        error = np.sqrt(variance / count * (1.0 - len(ring) / whole))
-    inner = wanted.ravel()
-    shape = (rows - 2 * halo, columns - 2 * halo)
-    return mean[inner].reshape(shape), error[inner].reshape(shape)
+        error = np.sqrt(variance / count * (1.0 - len(ring.sampled) / len(ring.whole)))
+    return mean, error
+
+
+class _BlockCells:
+    """The cells of a block and of the halo round it, to be compared at given offsets."""
+
+    def __init__(self, compare: Comparison, block: FloatArray, halo: int) -> None:
+        layers, rows, columns = block.shape
+        self.values = compare.standardised(block.reshape(layers, -1).T)
+        self.observed = np.asarray(np.isfinite(block).any(axis=0))
+        self.inner = (slice(halo, rows - halo), slice(halo, columns - halo))
+        self.wanted = np.zeros((rows, columns), dtype=bool)
+        self.wanted[self.inner] = True
+        self.number = np.arange(rows * columns).reshape(rows, columns)
+        self.symmetric = compare.symmetric
+
+    def ring_moments(
+        self, unlike: Unlike, offsets: IntArray, at_once: int
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Mean, variance and number of the comparisons of each cell of the block, (h, w) each."""
+        sums = np.zeros((3, self.number.size))  # of what was found, of its squares, of ones
+        for row, column in offsets[len(offsets) // 2 :] if self.symmetric else offsets:
+            first, second = self._pairs_at(row, column)
+            for start in range(0, len(first), at_once):
+                part = slice(start, start + at_once)
+                i, j = first[part], second[part]
+                found = unlike(self.values[i], self.values[j]).cpu().double().numpy()
+                for cells in (i, j) if self.symmetric else (i,):
+                    sums[0, cells] += found  # no cell twice at one offset
+                    sums[1, cells] += found * found
+                    sums[2, cells] += 1
+        total, squares, count = sums.reshape(3, *self.number.shape)[:, *self.inner]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = total / count
+            variance = np.maximum(squares / count - mean**2, 0.0) * count / (count - 1)
+        return mean, variance, count
+
+    def _pairs_at(self, row: int, column: int) -> tuple[IntArray, IntArray]:
+        """Cells, and those at an offset from them, where both have evidence and one is wanted."""
+        here, there = (_shifted(*along) for along in zip(self.number.shape, (row, column)))
+        first, second = (here[0], there[0]), (here[1], there[1])
+        needed = self.wanted[first]
+        if self.symmetric:
+            needed = needed | self.wanted[second]
+        pairs = self.observed[first] & self.observed[second] & needed
+        return self.number[first][pairs], self.number[second][pairs]
 
 
 def _shifted(length: int, step: int) -> tuple[slice, slice]:
