@@ -28,7 +28,7 @@ import pandas as pd
 import gossan as gs
 from gossan import io
 from gossan.annotate import DECISIONS
-from gossan.datasets import SyntheticDistrict, synthetic_district, write_district
+from gossan.datasets import District, synthetic_district, write_district
 from gossan.draws import DrawnNegatives, draw_seeds
 from gossan.models import CellExtraTrees
 from gossan.pipeline import other_occurrences, stage_keys
@@ -56,7 +56,7 @@ FIGURES = {
 }
 
 
-def district(made: SyntheticDistrict, study: gs.Study) -> dict[str, Any]:
+def district(made: District, study: gs.Study) -> dict[str, Any]:
     """Features, labels, and which cells belong to undiscovered deposits."""
     evidence = gs.build_evidence(study).compute()
     labels = gs.label_cells(evidence, gs.read_deposits(study))

@@ -14,6 +14,7 @@ from gossan.nn.pixel_pairs import (
     pair_indices,
     pair_signal,
 )
+from gossan.nn.pixel_pairs.network import padded
 from gossan.nn.pixel_pairs.scoring import Comparison, ring_of_block
 from gossan.nn.windows import DualWindow, ring_offsets, sampled_ring
 
@@ -127,7 +128,7 @@ class _Known(Comparison):
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
     def __call__(self, first, second):
-        first, second = first[:, 0], second[:, 0]
+        first, second = first[..., 0], second[..., 0]
         return first * 10 + second if self.pair == "difference" else (first - second).abs()
 
 
@@ -308,3 +309,41 @@ def test_a_training_that_diverges_stops_and_says_why():
     model = PixelPairClassifier(scoring="reference", **QUICK | {"learning_rate": 1e6})
     with pytest.raises(TrainingError, match=r"no longer a number at step .* smaller learning_rate"):
         model.fit(*two_classes())
+
+
+@pytest.mark.parametrize("layers", [3, 39, 200])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_idle_channels_change_no_answer(layers, channels):
+    """Padded to multiples of eight and sixteen, the network says what it said."""
+    torch.manual_seed(0)
+    network, signals = PairNetwork(channels).eval(), torch.randn(50, channels, layers)
+    for multiple in (8, 16):
+        wider = padded(network, multiple)
+        assert {width % multiple for width, _ in wider.shapes(layers)} == {0}
+        with torch.inference_mode():
+            torch.testing.assert_close(wider(signals), network(signals), atol=1e-5, rtol=1e-5)
+
+
+def test_reduced_precision_comes_close():
+    """Scores in bfloat16 differ by less than its rounding over thirteen layers explains."""
+    X, y = two_classes()
+    model = PixelPairClassifier(3, 7, **QUICK).fit(X, y)
+    block = np.random.default_rng(0).normal(size=(6, 20, 20)).astype(np.float32)
+    exact = model.predict_block(block)
+    rough = model.set_params(precision="bf16-mixed").predict_block(block)
+    assert 0 < abs(rough - exact).max() < 0.02
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("scoring", ["ring", "reference", "both"])
+def test_a_gpu_gives_the_same_scores(scoring):
+    """One trained network, both devices."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 6, 7, 7)).astype(np.float32), np.arange(40) % 2
+    X[y == 1] += 1.0
+    cells = X[..., 3, 3] if scoring == "reference" else X
+    model = PixelPairClassifier(3, 7, scoring=scoring, **QUICK).fit(cells, y)
+    block = rng.normal(size=(6, 30, 30)).astype(np.float32)
+    on_processor = model.predict_block(block)
+    on_gpu = model.set_params(accelerator="gpu").predict_block(block)
+    np.testing.assert_allclose(on_gpu, on_processor, atol=1e-4)

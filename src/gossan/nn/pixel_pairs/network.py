@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class PairNetwork(nn.Module):
@@ -92,23 +94,26 @@ def padded(network: PairNetwork, multiple: int = 8) -> PairNetwork:
     """
     wider = PairNetwork.__new__(PairNetwork)
     nn.Module.__init__(wider)
-    wider.body, wider.head = nn.Sequential(), network.head
-    before = None
+    wider.body = nn.Sequential()
+    width = None
     for part in network.body:
         if not isinstance(part, nn.Conv2d):
             wider.body.append(part)
             continue
-        into = part.in_channels if before is None else before
-        before = -(-part.out_channels // multiple) * multiple
+        into = part.in_channels if width is None else width
+        width = -(-part.out_channels // multiple) * multiple
         like = {"stride": part.stride, "padding": part.padding}
-        convolution = nn.Conv2d(into, before, part.kernel_size, **like)  # type: ignore[arg-type]
-        weights = {
-            name: _filled(wide, part.state_dict()[name])
-            for name, wide in convolution.state_dict().items()
-        }
-        convolution.load_state_dict(weights)
-        wider.body.append(convolution)
+        convolution = nn.Conv2d(into, width, part.kernel_size, **like)  # type: ignore[arg-type]
+        wider.body.append(_copied(part, convolution))
+    wider.head = _copied(network.head, nn.Linear(width or 1, 1))
     return wider.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _copied(narrow: nn.Module, wide: M) -> M:
+    """The wider module, doing what the narrow one does."""
+    weights = narrow.state_dict()
+    wide.load_state_dict({k: _filled(v, weights[k]) for k, v in wide.state_dict().items()})
+    return wide
 
 
 def _filled(wide: Tensor, values: Tensor) -> Tensor:

@@ -97,13 +97,13 @@ def pair_signal(first: Tensor, second: Tensor, pair: PairKind) -> Tensor:
 
     Parameters
     ----------
-    first, second : Tensor of shape (n, layers)
+    first, second : Tensor of shape (…, layers)
         Standardised evidence; NaN = missing.
     pair : {"absolute-difference", "difference", "stack"}
 
     Returns
     -------
-    Tensor of shape (n, 1 or 2, layers)
+    Tensor of shape (…, 1 or 2, layers)
         Without NaN: 0 where a layer is missing in one cell or both.
 
     Examples
@@ -115,11 +115,11 @@ def pair_signal(first: Tensor, second: Tensor, pair: PairKind) -> Tensor:
     """
     difference = first - second
     if pair == "absolute-difference":
-        return difference.abs_().nan_to_num_(0.0)[:, None]
+        return difference.abs_().nan_to_num_(0.0).unsqueeze(-2)
     if pair == "difference":
-        return difference.nan_to_num_(0.0)[:, None]
+        return difference.nan_to_num_(0.0).unsqueeze(-2)
     shared = torch.isfinite(difference)
-    return torch.stack([torch.where(shared, part, 0.0) for part in (first, second)], dim=1)
+    return torch.stack([torch.where(shared, part, 0.0) for part in (first, second)], dim=-2)
 
 
 class LabelledPairs(Dataset[tuple[Tensor, Tensor]]):

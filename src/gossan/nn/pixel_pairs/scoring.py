@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,10 @@ FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
 
 Unlike = Callable[[Tensor, Tensor], Tensor]
-"""(n, layers) and (n, layers) → how unlike the cells are, (n,)."""
+"""(…, layers) and (…, layers) → how unlike the cells are, (…)."""
+
+Span = tuple[slice, slice]
+"""Rows and columns of a rectangle of cells."""
 
 PAIRS_AT_ONCE = 1_024
 
@@ -133,12 +136,12 @@ def ring_of_block(
     """
     cells = _BlockCells(compare, block, ring.outer // 2)
     if ring.sampled_whole:
-        mean, _, _ = cells.ring_moments(compare, ring.sampled, compare.at_once)
+        mean, _, _ = cells.moments(compare, ring.sampled, compare.at_once)
         return mean, np.where(np.isnan(mean), np.nan, 0.0)
     sampled = compare if compare.surrogate is None else compare.beyond_surrogate
-    mean, variance, count = cells.ring_moments(sampled, ring.sampled, compare.at_once)
+    mean, variance, count = cells.moments(sampled, ring.sampled, compare.at_once)
     if compare.surrogate is not None:
-        mean += cells.ring_moments(compare.surrogate, ring.whole, 8 * compare.at_once)[0]
+        mean += cells.means(compare.surrogate, ring.whole, 8 * compare.at_once)
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.sqrt(variance / count * (1.0 - len(ring.sampled) / len(ring.whole)))
     return mean, error
@@ -148,47 +151,69 @@ class _BlockCells:
     """The cells of a block and of the halo round it, to be compared at given offsets."""
 
     def __init__(self, compare: Comparison, block: FloatArray, halo: int) -> None:
-        layers, rows, columns = block.shape
-        self.values = compare.standardised(block.reshape(layers, -1).T)
+        layers, *self.shape = block.shape
+        values = compare.standardised(block.reshape(layers, -1).T)
+        self.values = values.reshape(*self.shape, layers)
         self.observed = np.asarray(np.isfinite(block).any(axis=0))
-        self.inner = (slice(halo, rows - halo), slice(halo, columns - halo))
-        self.wanted = np.zeros((rows, columns), dtype=bool)
-        self.wanted[self.inner] = True
-        self.number = np.arange(rows * columns).reshape(rows, columns)
+        self.halo = halo
+        self.inner = tuple(slice(halo, length - halo) for length in self.shape)
         self.symmetric = compare.symmetric
 
-    def ring_moments(
+    def moments(
         self, unlike: Unlike, offsets: IntArray, at_once: int
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Mean, variance and number of the comparisons of each cell of the block, (h, w) each."""
-        sums = np.zeros((3, self.number.size))  # of what was found, of its squares, of ones
-        for row, column in offsets[len(offsets) // 2 :] if self.symmetric else offsets:
-            first, second = self._pairs_at(row, column)
+        values = self.values.flatten(0, 1)
+        number = np.arange(len(values)).reshape(self.shape)
+        sums = np.zeros((3, len(values)))  # of what was found, of its squares, of ones
+        for here, there in self._spans(offsets):
+            pairs = self.observed[here] & self.observed[there]
+            first, second = number[here][pairs], number[there][pairs]
             for start in range(0, len(first), at_once):
                 part = slice(start, start + at_once)
                 i, j = first[part], second[part]
-                found = unlike(self.values[i], self.values[j]).cpu().double().numpy()
+                found = unlike(values[i], values[j]).cpu().double().numpy()
                 for cells in (i, j) if self.symmetric else (i,):
                     sums[0, cells] += found  # no cell twice at one offset
                     sums[1, cells] += found * found
                     sums[2, cells] += 1
-        total, squares, count = sums.reshape(3, *self.number.shape)[:, *self.inner]
+        total, squares, count = sums.reshape(3, *self.shape)[:, *self.inner]
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = total / count
             variance = np.maximum(squares / count - mean**2, 0.0) * count / (count - 1)
         return mean, variance, count
 
-    def _pairs_at(self, row: int, column: int) -> tuple[IntArray, IntArray]:
-        """Cells, and those at an offset from them, where both have evidence and one is wanted."""
-        here, there = (_shifted(*along) for along in zip(self.number.shape, (row, column)))
-        first, second = (here[0], there[0]), (here[1], there[1])
-        needed = self.wanted[first]
-        if self.symmetric:
-            needed = needed | self.wanted[second]
-        pairs = self.observed[first] & self.observed[second] & needed
-        return self.number[first][pairs], self.number[second][pairs]
+    def means(self, unlike: Unlike, offsets: IntArray, at_once: int) -> FloatArray:
+        """The mean alone: whole rows against whole rows, which a cheap comparison is fastest at."""
+        total, count = np.zeros((2, *self.shape))
+        for here, there in self._spans(offsets):
+            for band in _bands(here, there, at_once):
+                pairs = self.observed[band[0]] & self.observed[band[1]]
+                found = unlike(self.values[band[0]], self.values[band[1]]).cpu().numpy()
+                found = np.where(pairs, found, 0.0)
+                for cells in band if self.symmetric else band[:1]:
+                    total[cells] += found
+                    count[cells] += pairs
+        with np.errstate(invalid="ignore"):
+            return total[self.inner] / count[self.inner]
+
+    def _spans(self, offsets: IntArray) -> Iterator[tuple[Span, Span]]:
+        """Rectangles of cells and of those at each offset, so that every pair wanted is there."""
+        for offset in offsets[len(offsets) // 2 :] if self.symmetric else offsets:
+            here, there = [], []
+            for length, step in zip(self.shape, offset.tolist(), strict=True):
+                first, last = self.halo, length - self.halo
+                if self.symmetric:  # the other one may be the cell that is wanted
+                    first, last = first - max(step, 0), last - min(step, 0)
+                here.append(slice(first, last))
+                there.append(slice(first + step, last + step))
+            yield (here[0], here[1]), (there[0], there[1])
 
 
-def _shifted(length: int, step: int) -> tuple[slice, slice]:
-    """The cells that have another ``step`` on, and those others."""
-    return slice(max(0, -step), length - max(0, step)), slice(max(0, step), length + min(0, step))
+def _bands(here: Span, there: Span, at_once: int) -> Iterator[tuple[Span, Span]]:
+    """Two rectangles alike, cut into bands of rows that hold about so many cells."""
+    rows = max(1, at_once // (here[1].stop - here[1].start))
+    step = there[0].start - here[0].start
+    for start in range(here[0].start, here[0].stop, rows):
+        stop = min(start + rows, here[0].stop)
+        yield (slice(start, stop), here[1]), (slice(start + step, stop + step), there[1])

@@ -51,9 +51,9 @@ class Surrogate:
 
     @torch.inference_mode()
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
-        """Dissimilarity, 0 to 1, of cells and others: (n, layers) and (n, layers) → (n,)."""
-        signal = pair_signal(first, second, self.pair).flatten(1)
-        return torch.sigmoid_(self.network(signal)[:, 0])
+        """Dissimilarity, 0 to 1, of cells and others: (…, layers) and (…, layers) → (…)."""
+        signal = pair_signal(first, second, self.pair).flatten(-2)
+        return torch.sigmoid_(self.network(signal)[..., 0])
 
 
 def distilled(
