@@ -100,6 +100,8 @@ class Method:
         try:
             return getattr(import_module(module), name)
         except ModuleNotFoundError as error:
+            if (error.name or "").startswith("gossan"):
+                raise
             raise StudyError(
                 f"The method {self.name!r} needs {error.name}, which is not installed. "
                 'Install it with: pip install "gossan[deep]"'
@@ -115,7 +117,7 @@ DEFAULT_METHOD = "extra-trees"
 
 _PIXEL_PAIRS = "gossan.nn.pixel_pairs:PixelPairClassifier"
 # One network a draw, on a sample of its pairs: all of them would take many times as long.
-_PAIR_SETTINGS = {"members": 1, "pairs_per_epoch": 12_800, "max_epochs": 30, "patience": 8}
+_PAIR_SETTINGS = {"members": 1, "pairs_per_epoch": 12_800}
 
 _ENTRIES = [
     Method(

@@ -10,6 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import gossan as gs
 from gossan import io
+from gossan.exceptions import StudyError
 from gossan.methods import METHODS
 from gossan.nn.pixel_pairs import PixelPairClassifier
 
@@ -148,8 +149,8 @@ def test_a_network_is_trained_once_and_scores_in_every_way(tmp_path, monkeypatch
     quick = {**QUICK, "random_state": 0}
     with io.networks_kept(tmp_path / "networks"):
         first = PixelPairClassifier(scoring="ring", **quick).fit(X, y)
-        kept = list((tmp_path / "networks").iterdir())
-        assert [file.suffix for file in kept] == [".safetensors"]
+        kept = list((tmp_path / "networks").glob("*.safetensors"))
+        assert len(kept) == 1
         monkeypatch.setattr(training, "train", None)
         second = PixelPairClassifier(scoring="reference", **quick).fit(X, y)
         assert second.members_[0]["validation_loss"] == first.members_[0]["validation_loss"]
@@ -161,3 +162,47 @@ def test_a_network_is_trained_once_and_scores_in_every_way(tmp_path, monkeypatch
         PixelPairClassifier(**quick).fit(X, y)  # a damaged one is made anew
         assert kept[0].read_bytes() == whole
     assert io.networks_folder() is None
+
+
+def test_a_network_of_other_code_is_not_taken(tmp_path, monkeypatch):
+    """What decides a training is also the code that trains."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 4)), np.arange(30) % 2
+    for code in ("one", "other"):
+        monkeypatch.setattr(io, "network_code", lambda code=code: code)
+        with io.networks_kept(tmp_path):
+            PixelPairClassifier(scoring="reference", **QUICK, random_state=0).fit(X, y)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+
+
+def test_kept_networks_end_with_the_body(tmp_path, monkeypatch):
+    """One folder inside another; what the user named stays in force."""
+    monkeypatch.delenv("GOSSAN_NETWORKS", raising=False)
+    with io.networks_kept(tmp_path / "a"):
+        with io.networks_kept(tmp_path / "b"):
+            assert io.networks_folder() == tmp_path / "b"
+        assert io.networks_folder() == tmp_path / "a"
+        monkeypatch.setenv("GOSSAN_NETWORKS", str(tmp_path / "mine"))
+        assert io.networks_folder() == tmp_path / "mine"
+    monkeypatch.delenv("GOSSAN_NETWORKS")
+    assert io.networks_folder() is None
+
+
+def test_a_screened_network_scores_as_it_declares(area):
+    """Dense, in turn, narrow in training, and checked, as without the screen."""
+    evidence, labels = area
+    model = gs.make_model("pixel-pairs", random_state=0, screen=0.0, **QUICK)
+    plain = model.estimator
+    assert (model.window, model.fit_window, model.own_threads) == (plain.window, 1, True)
+    ensemble = gs.DrawEnsemble(model, gs.RandomNegatives(), n_draws=1)
+    from gossan.validate import study_cells
+
+    cells = study_cells(evidence, labels, window=ensemble.window)
+    ensemble.fit(cells.features, cells.training_labels, cells.coordinates)
+    whole = gs.predict_map(ensemble, evidence).to_numpy()
+    assert hasattr(ensemble, "predict_block_with_spread")
+    shown = np.arange(0, len(cells.labels), 7)
+    score = ensemble.predict_proba(cells.features[shown])[:, 1]
+    np.testing.assert_allclose(whole[cells.rows[shown], cells.columns[shown]], score, atol=1e-5)
+    with pytest.raises(StudyError, match="outer is 3"):
+        gs.make_model("pixel-pairs", screen=1.0, **{**QUICK, "outer": 3, "inner": 5}).check()

@@ -15,7 +15,12 @@ from gossan.nn.pixel_pairs import (
     pair_signal,
 )
 from gossan.nn.pixel_pairs.network import padded
-from gossan.nn.pixel_pairs.scoring import Comparison, ring_of_block
+from gossan.nn.pixel_pairs.scoring import (
+    Comparison,
+    mean_dissimilarity,
+    reference_score,
+    ring_of_block,
+)
 from gossan.nn.windows import DualWindow, ring_offsets, sampled_ring
 
 QUICK = {"members": 1, "max_epochs": 2, "accelerator": "cpu", "random_state": 0}
@@ -159,33 +164,53 @@ def test_pairs_that_are_not_symmetric_put_the_cell_first():
     assert score[2, 2] == pytest.approx(120 + 12)
 
 
-@pytest.mark.parametrize("pair", ["absolute-difference", "difference"])
-def test_the_surrogate_sees_the_whole_ring_and_the_sample_mends_it(pair):
-    """Against the definition, cell by cell: a surrogate that is wrong by a known function."""
-    ring = DualWindow(3, 7, 8, 1)
-    wrong = _Known(pair)
-    known = _Known(pair, surrogate=lambda a, b: 0.7 * wrong(a, b) + 0.1)
-    values = np.random.default_rng(0).normal(size=(9, 8)).astype(np.float32)
-    values[4, 3] = np.nan
-    block = np.pad(values, 3, constant_values=np.nan)[None]
-    score, error = ring_of_block(known, block, ring)
+@given(data=st.data())
+def test_a_block_scores_as_the_definition_says_cell_by_cell(data):
+    """Any windows, gaps and edges, areas smaller than the window, a whole ring and a sampled one.
 
-    def unlike(a, b):
-        return abs(a - b) if pair == "absolute-difference" else 10 * a + b
+    A sampled ring with a surrogate is the surrogate's mean over the whole ring and what it is
+    wrong by over the sample, if any of that has evidence; its error is that of the sample.
+    """
+    pair = data.draw(st.sampled_from(["absolute-difference", "difference"]))
+    inner, outer = data.draw(st.sampled_from([(1, 3), (3, 5), (3, 7), (5, 9)]))
+    pairs = data.draw(st.sampled_from([None, 2, 6]))
+    with_surrogate = data.draw(st.booleans())
+    shape = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**16)))
+    values = rng.normal(size=shape).astype(np.float32)
+    values[rng.random(shape) < data.draw(st.sampled_from([0.0, 0.3, 0.9]))] = np.nan
+    ring = DualWindow(inner, outer, pairs, 1)
+    plain = _Known(pair)
+    small = (lambda a, b: 0.7 * plain(a, b) + 0.1) if with_surrogate else None
+    halo = outer // 2
+    block = np.pad(values, halo, constant_values=np.nan)
+    score, error = ring_of_block(_Known(pair, small), block[None], ring)
 
-    for row, column in np.argwhere(np.isfinite(values)):
-        means, beyond = [], []
-        for offsets, found in ((ring.whole, means), (ring.sampled, beyond)):
-            there = block[0][tuple((offsets + np.array([row + 3, column + 3])).T)]
-            found.extend(unlike(values[row, column], there[np.isfinite(there)]))
-        small = 0.7 * np.array(means) + 0.1
-        beyond = np.array(beyond) - (0.7 * np.array(beyond) + 0.1)
-        assert score[row, column] == pytest.approx(small.mean() + beyond.mean(), abs=1e-4)
-        if len(beyond) == 1:
-            assert np.isnan(error[row, column])
+    def compared(offsets, row, column):
+        there = block[tuple((offsets + np.array([row + halo, column + halo])).T)]
+        other, own = there[np.isfinite(there)].astype(float), float(values[row, column])
+        return np.abs(own - other) if pair == "absolute-difference" else 10 * own + other
+
+    for row, column in np.ndindex(shape):
+        found, whole = (compared(part, row, column) for part in (ring.sampled, ring.whole))
+        mended = with_surrogate and not ring.sampled_whole
+        if not np.isfinite(values[row, column]) or len(whole if mended else found) == 0:
+            assert np.isnan(score[row, column])
             continue
-        expected = beyond.std(ddof=1) / np.sqrt(len(beyond)) * np.sqrt(1 - 8 / 40)
-        assert error[row, column] == pytest.approx(expected, abs=1e-4)
+        if mended:
+            found = found - (0.7 * found + 0.1)
+            expected = (0.7 * whole + 0.1).mean() + (found.mean() if len(found) else 0.0)
+        else:
+            expected = found.mean()
+        assert score[row, column] == pytest.approx(expected, abs=1e-4)
+        left_out = 1 - len(ring.sampled) / len(ring.whole)
+        if left_out == 0:
+            assert error[row, column] == 0
+        elif len(found) > 1:
+            spread = found.std(ddof=1) / np.sqrt(len(found))
+            assert error[row, column] == pytest.approx(spread * np.sqrt(left_out), abs=1e-3)
+        else:
+            assert np.isnan(error[row, column])
 
 
 def test_a_sampled_ring_comes_close_to_the_whole():
@@ -235,6 +260,23 @@ def test_a_block_scores_as_its_windows_one_by_one(scoring, pair, ring_pairs):
     np.testing.assert_allclose(dense[1][rows, columns], spread, atol=1e-5)
 
 
+@pytest.mark.parametrize("pair", ["absolute-difference", "difference", "stack"])
+def test_either_half_of_the_reference_score_ranks_the_right_way(pair):
+    """Unlike the negatives, and like the positives, whatever the order of a pair."""
+    model = PixelPairClassifier(scoring="reference", pair=pair, **QUICK | {"max_epochs": 8})
+    model.fit(*two_classes(80))
+    X, y = two_classes(200, seed=1)
+    compare = Comparison(model.members_[0], pair)
+    cells = compare.standardised(X)
+    negatives, positives = model.members_[0]["references"]
+    unlike = mean_dissimilarity(compare, cells, negatives)
+    like = -mean_dissimilarity(compare, cells, positives, deposits=True)
+    for score in (unlike, like):
+        assert (score[y == 1][:, None] > score[y == 0]).mean() > 0.75
+    expected = 0.5 * (1 + unlike + like)
+    np.testing.assert_allclose(reference_score(compare, cells), expected)
+
+
 def test_it_learns_what_tells_the_classes_apart():
     """Reference scores of cells it never saw rank the classes almost perfectly."""
     model = PixelPairClassifier(scoring="reference", **QUICK | {"max_epochs": 8})
@@ -280,6 +322,9 @@ def test_the_published_protocol_keeps_the_member_of_least_loss():
         ({"learning_rate": 0.0}, "learning_rate is 0"),
         ({"validation": 1.0}, "validation is 1.0"),
         ({"precision": "bf16"}, "precision is 'bf16'"),
+        ({"accelerator": "gpuu"}, "accelerator is 'gpuu'"),
+        ({"accelerator": "xpu"}, "accelerator is 'xpu': there is"),
+        ({"protocol": "published", "members": 1}, "set members to 10"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(settings, message):

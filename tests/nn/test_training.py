@@ -94,7 +94,7 @@ def test_a_training_that_had_ended_is_not_gone_on_with(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path):
-    """So is a pickle that would run code: it is never loaded."""
+    """With the remedy."""
     (tmp_path / LAST).write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(SurveyDataError, match=r"last\.ckpt is no checkpoint .* Remove it"):
         fitted(checkpoint=tmp_path)
@@ -144,11 +144,44 @@ def test_the_order_of_batches_is_set_by_seed_and_epoch():
 
 
 def test_training_leaves_the_global_generator_as_it_was():
-    """Nothing touches a global seed."""
-    torch.manual_seed(7)
-    expected = torch.rand(3)
-    torch.manual_seed(7)
-    state = torch.random.get_rng_state()
-    fitted(epochs=1)
-    torch.random.set_rng_state(state)
-    assert torch.equal(torch.rand(3), expected)
+    """Nothing touches a global seed, dropout and the order of batches included."""
+    network = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.2), nn.Linear(8, 1))
+    before = torch.random.get_rng_state()
+    train(
+        network,
+        squared,
+        lambda weights: torch.optim.SGD(weights, 0.05),
+        batches(_Line(), EpochBatches(64, 16)),
+        batches(_Line(), EpochBatches(64, 64)),
+        TrainingPlan(2, 2, accelerator="cpu", devices=1),
+    )
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_samples():
+    """However short its last batch: 64 samples in batches of 60 and 4."""
+    line, network = _Line(), nn.Linear(1, 1)
+    record = train(
+        network,
+        squared,
+        lambda weights: torch.optim.SGD(weights, 0.0),
+        batches(line, EpochBatches(64, 60)),
+        batches(line, EpochBatches(64, 60, shuffle=False)),
+        TrainingPlan(1, 1, accelerator="cpu", devices=1),
+    )
+    with torch.no_grad():
+        expected = float(squared(network, (line.x, line.y)))
+    assert record.validation_loss[0] == pytest.approx(expected, rel=1e-5)
+    assert record.training_loss[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_judges_is_a_uniform_draw_that_stays():
+    """The same in every epoch, from all over the samples, each once."""
+    order = EpochBatches(1_000, 64, per_epoch=200, seed=1, shuffle=False)
+    first = np.concatenate(list(order))
+    order.set_epoch(1)
+    np.testing.assert_array_equal(first, np.concatenate(list(order)))
+    assert len(set(first)) == 200
+    assert 60 < (first < 500).sum() < 140
+    whole = EpochBatches(1_000, 64, shuffle=False)
+    np.testing.assert_array_equal(np.concatenate(list(whole)), np.arange(1_000))

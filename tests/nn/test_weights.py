@@ -13,16 +13,19 @@ from gossan.exceptions import SurveyDataError
 
 def written(folder: Path) -> Path:
     file = folder / "net.safetensors"
-    io.write_weights(file, {"a": np.arange(6.0).reshape(2, 3)}, {"layers": ["Cu", "Pb"]})
+    weights = {"a": np.arange(6.0).reshape(2, 3), "count": np.array(7)}
+    io.write_weights(file, weights, {"layers": ["Cu", "Pb"]})
     return file
 
 
 def test_weights_and_description_come_back(tmp_path):
-    """Bit for bit, and equal weights are equal bytes."""
+    """Bit for bit, single numbers too, and equal weights are equal bytes."""
     file = written(tmp_path)
     first = file.read_bytes()
     weights, description = io.read_weights(file)
     np.testing.assert_array_equal(weights["a"], np.arange(6.0).reshape(2, 3))
+    assert weights["count"].shape == ()
+    assert weights["count"] == 7
     assert description["layers"] == ["Cu", "Pb"]
     assert written(tmp_path).read_bytes() == first
 

@@ -77,8 +77,7 @@ def draw_cells(
     """
     if size >= np.count_nonzero(weights):
         return np.flatnonzero(weights > 0)
-    keys = generator.random(len(weights), dtype=np.float32)
-    keys = np.log(np.maximum(keys, np.finfo(np.float32).tiny, out=keys), out=keys)
+    keys = np.log(np.maximum(generator.random(len(weights)), np.finfo(float).tiny))
     keys = np.divide(keys, weights, out=np.full_like(keys, -np.inf), where=weights > 0)
     if strata is not None and shares is not None:
         return _highest_by_stratum(keys, strata, shares, size, generator)
@@ -86,7 +85,7 @@ def draw_cells(
 
 
 def _highest_by_stratum(
-    keys: npt.NDArray[np.float32],
+    keys: FloatArray,
     strata: IntArray,
     shares: FloatArray,
     size: int,
@@ -96,7 +95,7 @@ def _highest_by_stratum(
     pool = np.flatnonzero(np.isfinite(keys))
     held = np.bincount(strata[pool], minlength=len(shares))
     wanted = np.zeros(len(shares), np.int64)
-    left = min(size, len(pool))
+    size = left = min(size, len(pool))
     while left > 0:
         room = (wanted < held) * shares
         more = generator.multinomial(left, room / room.sum())

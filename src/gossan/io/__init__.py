@@ -1,6 +1,6 @@
 """All that touches files on disk; every failure names the file, the place and the remedy."""
 
-from gossan.io.digests import file_digest, input_digest
+from gossan.io.digests import file_digest, input_digest, network_code
 from gossan.io.files import (
     read_json,
     replacing,
@@ -22,7 +22,14 @@ from gossan.io.maps import (
 )
 from gossan.io.models import WEIGHTS, load_model, save_model
 from gossan.io.rasters import is_raster, open_raster, raster_grid, read_cells
-from gossan.io.runs import ArrayFolder, JsonFolder, file_stem, folder_lock, read_json_if_whole
+from gossan.io.runs import (
+    ArrayFolder,
+    JsonFolder,
+    file_stem,
+    folder_lock,
+    read_json_if_whole,
+    waiting_lock,
+)
 from gossan.io.store import (
     EvidenceStore,
     Layer,
@@ -57,6 +64,7 @@ __all__ = [
     "is_raster",
     "layers_of",
     "load_model",
+    "network_code",
     "networks_folder",
     "networks_kept",
     "open_evidence",
@@ -79,6 +87,7 @@ __all__ = [
     "save_evidence",
     "save_model",
     "to_study_crs",
+    "waiting_lock",
     "write_annotation",
     "write_bytes",
     "write_json",

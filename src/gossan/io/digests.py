@@ -6,6 +6,8 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import rasterio
@@ -54,6 +56,21 @@ def file_digest(path: str | os.PathLike[str]) -> str:
             parts = sorted(part for part in path.rglob("*") if part.is_file())
             return _digest_of((part.relative_to(path.parent).as_posix(), part) for part in parts)
         return _bytes_digest(path)
+
+
+@cache
+def network_code() -> str:
+    """Hash of what networks are trained and used by: gossan's ``nn``, torch and Lightning."""
+    room = Path(__file__).resolve().parents[1] / "nn"
+    parts = [
+        (str(file.relative_to(room)), file_digest(file)) for file in sorted(room.rglob("*.py"))
+    ]
+    for package in ("torch", "lightning"):
+        try:
+            parts.append((package, version(package)))
+        except PackageNotFoundError:  # what needs it says so
+            parts.append((package, "absent"))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def input_digest(path: str | os.PathLike[str]) -> str:

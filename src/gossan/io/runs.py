@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -46,13 +46,7 @@ def folder_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     GossanError
         If another run holds the folder, or it cannot be written.
     """
-    path = Path(folder) / ".stages" / "lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    with file:
+    with _open_lock(Path(folder) / ".stages" / "lock") as file:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,6 +56,26 @@ def folder_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
                     "folder with --output."
                 ) from None
         yield
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Wait until no other process is in the body with the same file.
+
+    The lock ends with the process, however it ends.
+    """
+    with _open_lock(path) as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _open_lock(path: Path) -> TextIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a")
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def read_json_if_whole(path: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from gossan.io.files import replacing
 NETWORKS = "GOSSAN_NETWORKS"
 """Environment variable: a folder in which trained networks are kept by what they learnt from."""
 
+_kept: ContextVar[Path | None] = ContextVar("networks_kept", default=None)
 _VERSION = 1
 _DESCRIPTION = "gossan"
 
@@ -42,7 +44,7 @@ def write_weights(
     StudyError
         If safetensors is not installed.
     """
-    tensors = {name: np.ascontiguousarray(value) for name, value in weights.items()}
+    tensors = {name: np.asarray(value, order="C") for name, value in weights.items()}
     text = json.dumps({**description, "format": _VERSION}, sort_keys=True)
     content = _safetensors().save(tensors, metadata={_DESCRIPTION: text})
     with replacing(Path(file)) as partial:
@@ -91,26 +93,23 @@ def read_weights(
 
 
 @contextlib.contextmanager
-def networks_kept(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Keep networks trained meanwhile, here and in processes started here, in a folder.
+def networks_kept(folder: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Keep networks trained meanwhile in this process in a folder; ``None`` for nowhere.
 
     A training that was interrupted goes on there, and one that was done is not done again. A
     folder that the user has named in the environment is left in force.
     """
-    if NETWORKS in os.environ:
-        yield
-        return
-    os.environ[NETWORKS] = os.fspath(folder)
+    kept = _kept.set(None if folder is None else Path(folder))
     try:
         yield
     finally:
-        del os.environ[NETWORKS]
+        _kept.reset(kept)
 
 
 def networks_folder() -> Path | None:
     """Where trained networks are kept; ``None`` for nowhere."""
     folder = os.environ.get(NETWORKS)
-    return Path(folder) if folder else None
+    return Path(folder) if folder else _kept.get()
 
 
 def _safetensors() -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils import Tags, get_tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gossan.draws import score_and_spread
@@ -78,6 +79,16 @@ class LayerScreen(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return int(getattr(self.estimator, "window", 1))
 
     @property
+    def fit_window(self) -> int:
+        """How many cells across the estimator learns from."""
+        return int(getattr(self.estimator, "fit_window", self.window))
+
+    @property
+    def own_threads(self) -> bool:
+        """Whether members are to be fitted in turn."""
+        return bool(getattr(self.estimator, "own_threads", False))
+
+    @property
     def uses_unlabelled(self) -> bool:
         """Whether the estimator learns from cells labelled -1."""
         return bool(getattr(self.estimator, "uses_unlabelled", False))
@@ -87,10 +98,16 @@ class LayerScreen(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """How the estimator copes with missing layers."""
         return str(getattr(self.estimator, "missing_values", ""))
 
-    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
-        """Screen the layers of ``X`` (n, layers[, window, window]), then fit the estimator."""
+    def check(self) -> None:
+        """Raise :class:`StudyError` if a setting cannot be, before anything is fitted."""
         if not self.z >= 0:
             raise StudyError(f"The screen's threshold is {self.z}: give a Z of 0 or more.")
+        if hasattr(self.estimator, "check"):
+            self.estimator.check()
+
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
+        """Screen the layers of ``X`` (n, layers[, window, window]), then fit the estimator."""
+        self.check()
         layers, labels = validate_data(self, X, y, allow_nd=True, **_ANY_LAYERS)
         height, width = layers.shape[2:] or (1, 1)
         middle = layers.reshape(*layers.shape[:2], -1)[:, :, height // 2 * width + width // 2]
@@ -125,6 +142,18 @@ class LayerScreen(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """The estimator's score and spread, each of shape (n,); no ensemble, no spread: NaN."""
         kept = self._kept(X)
         return score_and_spread(self.estimator_, kept)
+
+    @available_if(lambda self: hasattr(self.estimator, "predict_block"))
+    def predict_block(self, block: FloatArray) -> FloatArray:
+        """The estimator's dense path on the kept layers, ``(layers, h + halo, w + halo)``."""
+        check_is_fitted(self)
+        return self.estimator_.predict_block(block[self.layers_])
+
+    @available_if(lambda self: hasattr(self.estimator, "predict_block_with_spread"))
+    def predict_block_with_spread(self, block: FloatArray) -> FloatArray:
+        """The same with the spread, shape (2, h, w)."""
+        check_is_fitted(self)
+        return self.estimator_.predict_block_with_spread(block[self.layers_])
 
     def _kept(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         check_is_fitted(self)

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import torch
 
+from gossan.exceptions import StudyError
+
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 """As Lightning names them."""
 
@@ -19,15 +21,25 @@ def chosen_device(accelerator: str) -> torch.device:
     accelerator : str
         As Lightning takes it: ``"auto"`` for whatever the machine has, ``"gpu"``, ``"cpu"``, …
 
+    Raises
+    ------
+    StudyError
+        If there is no such device here.
+
     Examples
     --------
     >>> chosen_device("cpu")
     device(type='cpu')
     """
-    if accelerator in ("auto", "gpu"):
-        found = torch.accelerator.current_accelerator(check_available=True)
-        return torch.device("cpu") if found is None else found
-    return torch.device(accelerator)
+    found = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator == "cpu" or (accelerator == "auto" and found is None):
+        return torch.device("cpu")
+    if found is not None and accelerator in ("auto", "gpu", found.type):
+        return found
+    here = "cpu" if found is None else f"cpu, gpu and {found.type}"
+    raise StudyError(
+        f"accelerator is {accelerator!r}: there is {here} here. 'auto' takes what there is."
+    )
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[Any]:

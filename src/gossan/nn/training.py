@@ -84,7 +84,7 @@ class EpochBatches(Sampler[np.ndarray]):
         more samples than are drawn, repetitions are too rare to matter and are allowed.
     seed : int
     shuffle : bool, default True
-        Otherwise the first ``per_epoch``, in order, in every epoch.
+        Otherwise the same samples in every epoch, in order: a uniform draw of ``per_epoch``.
     """
 
     def __init__(
@@ -117,7 +117,10 @@ class EpochBatches(Sampler[np.ndarray]):
 
     def _numbers(self) -> np.ndarray:
         if not self.shuffle:
-            return np.arange(self.count)
+            if self.count == self.size:
+                return np.arange(self.size)
+            rng = np.random.default_rng(self.seed)
+            return np.sort(rng.choice(self.size, self.count, replace=False, shuffle=False))
         rng = np.random.default_rng([self.seed, self.epoch])
         if self.size > 20 * self.count:  # a permutation of millions of pairs for a few thousand
             return rng.integers(self.size, size=self.count)
@@ -146,7 +149,7 @@ def train(
     ----------
     network : torch.nn.Module
     loss : callable
-        From the network and a batch to a scalar, the mean over the batch.
+        From the network and a batch, a tuple of tensors, to a scalar: the mean over the batch.
     optimiser : callable
         From parameters to an optimiser.
     training, validation : DataLoader
@@ -206,25 +209,27 @@ def train_once(
     network : torch.nn.Module
         Left with its best weights.
     made_of : any
-        Arrays and plain values that decide the training: the same, the same network.
+        Arrays and plain values that decide the training: the same, with the same code, the same
+        network.
     training : callable
         Trains the network; given the folder of its checkpoint, if networks are kept.
     """
     folder = io.networks_folder()
     if folder is None:
         return training(None)
-    key = joblib.hash((made_of, torch.__version__))
+    key = joblib.hash((made_of, io.network_code()))
     file, checkpoint = folder / f"{key}.safetensors", folder / str(key)
-    with contextlib.suppress(SurveyDataError):  # none yet, or a damaged one: train
-        weights, description = io.read_weights(file)
-        network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-        network.eval()
-        return TrainingRecord(**description["record"])
-    record = training(checkpoint)
-    weights = {name: value.numpy() for name, value in network.state_dict().items()}
-    io.write_weights(file, weights, {"record": asdict(record)})
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    return record
+    with io.waiting_lock(folder / f"{key}.lock"):  # another worker may need the same network
+        with contextlib.suppress(SurveyDataError):  # none yet, or a damaged one: train
+            weights, description = io.read_weights(file)
+            network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+            network.eval()
+            return TrainingRecord(**description["record"])
+        record = training(checkpoint)
+        weights = {name: value.numpy() for name, value in network.state_dict().items()}
+        io.write_weights(file, weights, {"record": asdict(record)})
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        return record
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -246,8 +251,8 @@ class _Learner(pl.LightningModule):
         self._loss = loss
         self._optimiser = optimiser
         self._seed = seed
-        self.training_losses: list[Tensor] = []
-        self.validation_losses: list[Tensor] = []
+        self.training_losses: list[tuple[Tensor, int]] = []  # of each batch, and its samples
+        self.validation_losses: list[tuple[Tensor, int]] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self._optimiser(self.network.parameters())
@@ -262,11 +267,11 @@ class _Learner(pl.LightningModule):
         loss = self._loss(self.network, batch)
         if not torch.isfinite(loss):
             raise TrainingError(self._cause(batch, step))
-        self.training_losses.append(loss.detach())
+        self.training_losses.append((loss.detach(), len(batch[0])))
         return loss
 
     def validation_step(self, batch: Any, step: int) -> None:  # noqa: ARG002
-        self.validation_losses.append(self._loss(self.network, batch))
+        self.validation_losses.append((self._loss(self.network, batch), len(batch[0])))
 
     def _cause(self, batch: Any, step: int) -> str:
         where = (
@@ -342,10 +347,12 @@ class _Book(Callback):
         )
 
 
-def _mean(trainer: pl.Trainer, losses: list[Tensor]) -> float:
-    """Mean over the batches of all devices."""
-    mean = torch.stack(losses).mean()
-    return float(trainer.strategy.reduce(mean, reduce_op="mean"))
+def _mean(trainer: pl.Trainer, losses: list[tuple[Tensor, int]]) -> float:
+    """Mean over the samples of all devices: the last batch of an epoch is a short one."""
+    total = torch.stack([loss * count for loss, count in losses]).sum()
+    count = torch.tensor(float(sum(count for _, count in losses)), device=total.device)
+    total, count = (trainer.strategy.reduce(part, reduce_op="sum") for part in (total, count))
+    return float(total / count)
 
 
 def _resumed(checkpoint: Path | None) -> Path | None:

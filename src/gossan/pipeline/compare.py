@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import geopandas as gpd
+import joblib
 import pandas as pd
 
 from gossan import io
 from gossan.annotate import RecursiveNegatives, count_decisions
-from gossan.exceptions import StudyError
+from gossan.exceptions import StudyError, SurveyDataWarning
 from gossan.labels import AllUnlabelled, NegativeSampler
 from gossan.methods import METHODS, SAMPLERS, make_model, make_sampler
 from gossan.mistakes import suggest
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.inputs import opened
-from gossan.pipeline.keys import hash_of, network_code
+from gossan.pipeline.keys import hash_of
 from gossan.pipeline.settings import (
     check_settings,
     method_parameters,
@@ -114,7 +116,7 @@ def compare_study(
             background_folds=settings.background_folds,
             n_bootstrap=settings.bootstrap,
             random_state=study.seed,
-            store=_store(study, at_hand.run, at_hand.keys["labels"], workflows),
+            store=_store(study, at_hand.run, at_hand.keys["labels"]),
             n_jobs=n_jobs,
             progress=at_hand.run.steps("comparison"),
         )
@@ -145,7 +147,7 @@ def study_workflows(
     samplers = _known("negative sampler", negatives, SAMPLERS, also=("default",))
     if negatives is None and study.negatives.occurrences is None:
         samplers.remove("other-deposits")
-    return [
+    found = [
         _own_workflow(study, method, changed)
         if name == "default"
         else _workflow(
@@ -154,6 +156,24 @@ def study_workflows(
         for name in samplers
         for method, changed in _varied(chosen, variants)
     ]
+    return _distinct(found)
+
+
+def _distinct(workflows: Sequence[Workflow]) -> list[Workflow]:
+    """Checked, and each once: a variant may be what the method is already."""
+    kept: dict[tuple[str, str], Workflow] = {}
+    for workflow in workflows:
+        if hasattr(workflow.model, "check"):
+            workflow.model.check()
+        made_of = joblib.hash((workflow.method, workflow.model, workflow.sampler, workflow.n_draws))
+        first = kept.setdefault((workflow.negatives, made_of), workflow)
+        if first.name != workflow.name:
+            warnings.warn(
+                f"{workflow.name} has the settings of {first.name}: it is compared once.",
+                SurveyDataWarning,
+                stacklevel=3,
+            )
+    return list(kept.values())
 
 
 def _varied(
@@ -199,7 +219,12 @@ def _own_workflow(study: Study, method: str, changed: Mapping[str, Any]) -> Work
     settings = study.method.parameters if method == study.method.name else {}
     model, sampler, draws = study_model(study.with_method(method, **{**settings, **changed}))
     name = f"{_called(method, changed)} × default"
-    return Workflow(name, method, "default", model, sampler, draws)
+    return Workflow(name, method, "default", model, sampler, draws, code=_code(method))
+
+
+def _code(method: str) -> str:
+    """What the pieces of a method rest on besides its settings."""
+    return io.network_code() if METHODS[method].deep else ""
 
 
 def _called(method: str, changed: Mapping[str, Any]) -> str:
@@ -232,6 +257,7 @@ def _workflow(
         sampler=sampler,
         n_draws=count,
         role=role,
+        code=_code(method),
     )
 
 
@@ -287,14 +313,9 @@ def _reference(study: Study, workflows: Sequence[Workflow], name: str | None) ->
     return wanted if wanted in names else (own or names)[0]
 
 
-def _store(
-    study: Study, run: RunFolder, labels: str, workflows: Sequence[Workflow]
-) -> io.ArrayFolder:
+def _store(study: Study, run: RunFolder, labels: str) -> io.ArrayFolder:
     """Finished pieces of all comparisons of the same evidence, labels and folds."""
-    made_of = [labels, study.validation.model_dump(exclude={"bootstrap"}), study.seed]
-    if any(METHODS[workflow.method].deep for workflow in workflows):
-        made_of.append(network_code())
-    key = hash_of(*made_of)
+    key = hash_of(labels, study.validation.model_dump(exclude={"bootstrap"}), study.seed)
     return io.ArrayFolder(run.path / ".stages" / "comparison" / key[:16])
 
 

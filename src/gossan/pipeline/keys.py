@@ -53,7 +53,7 @@ def stage_keys(
         of(others.file if others else None),
     ]
     if METHODS[study.method.name].deep:
-        method.append(network_code())
+        method.append(io.network_code())
     model = hash_of(labels, method)
     folds = hash_of(labels, method, study.validation.model_dump(exclude={"bootstrap"}))
     return {
@@ -96,19 +96,12 @@ def _own_code() -> str:
     """Hash of gossan itself: what other code made is not taken for this code's work.
 
     Left out is what only shows what was made, or drafts a study, and the networks, which few
-    methods use (:func:`network_code`).
+    methods use (:func:`gossan.io.network_code`).
     """
     left_out = {_CODE / "cli.py"}
     for room in ("report", "draft", "nn"):
         left_out.update((_CODE / room).rglob("*.py"))
     return _code_hash(set(_CODE.rglob("*.py")) - left_out)
-
-
-@cache
-def network_code() -> str:
-    """Hash of what a method with a network rests on besides: gossan's ``nn`` and torch."""
-    torch = {name: version(name) for name in ("torch", "lightning")}
-    return hash_of(_code_hash(set((_CODE / "nn").rglob("*.py"))), torch)
 
 
 def _code_hash(files: set[Path]) -> str:

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import joblib
@@ -17,6 +18,7 @@ import xarray as xr
 from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
+from gossan import io
 from gossan.draws import DrawEnsemble, DrawnNegatives, draw_seeds
 from gossan.evaluate import AREAS, held_out_summary, paired_difference, rank_bounds
 from gossan.evidence import CellFeatures, FeatureSubset, centre_features
@@ -66,6 +68,8 @@ class Workflow:
         Draws of negatives that the model is averaged over.
     role : {"workflow", "control"}
         A control is judged like any other but has no part in the consensus.
+    code : str, default ""
+        Hash of what else decides its figures: finished pieces of another are not taken for its.
     """
 
     name: str
@@ -75,6 +79,7 @@ class Workflow:
     sampler: Any
     n_draws: int = 1
     role: Literal["workflow", "control"] = "workflow"
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -286,7 +291,8 @@ def _run_all(
         finished = (_run_task(setting, *task, store) for task in tasks)
     else:
         finished = joblib.Parallel(count, return_as="generator_unordered")(
-            joblib.delayed(_run_in_worker)(os.getpid(), setting, *task, store) for task in tasks
+            joblib.delayed(_run_in_worker)(os.getpid(), io.networks_folder(), setting, *task, store)
+            for task in tasks
         )
     said: set[tuple[type[Warning], str]] = set()
     for done, told in enumerate(finished, start=total - len(tasks) + 1):
@@ -307,9 +313,12 @@ def _by_sampler(workflows: Sequence[Workflow]) -> list[list[Workflow]]:
     return list(groups.values())
 
 
-def _run_in_worker(parent: int, *task: Any) -> list[tuple[type[Warning], str]]:
+def _run_in_worker(
+    parent: int, networks: Path | None, *task: Any
+) -> list[tuple[type[Warning], str]]:
     end_with(parent)
-    return _run_task(*task)
+    with io.networks_kept(networks):  # a worker outlives the comparison that started it
+        return _run_task(*task)
 
 
 def _run_task(
@@ -374,7 +383,7 @@ def _quantised(scores: FloatArray) -> npt.NDArray[np.uint16]:
 
 def _key(fold: int, part: int, workflow: Workflow) -> str:
     place = "map" if fold == _FULL else f"fold-{fold}-part-{part}"
-    made_of = joblib.hash((workflow.model, workflow.sampler, workflow.n_draws))
+    made_of = joblib.hash((workflow.model, workflow.sampler, workflow.n_draws, workflow.code))
     return f"{place} {workflow.name} {made_of[:12]}"
 
 

@@ -267,14 +267,16 @@ def score_cells(model: Any, features: Any, indices: IntArray) -> FloatArray:
     """Scores of the given cells, read part by part.
 
     Where windows overlap, as those of a background do, a model with a dense path maps the area
-    instead: every neighbour is then looked at once and not once a window.
+    instead: every neighbour is then looked at once and not once a window. A cell that the model
+    cannot score, such as one without any neighbour, is one that it would not point to: 0.
     """
     window = getattr(features, "window", 1)
     overlap = len(indices) * window**2 > len(features)
     if window > 1 and overlap and hasattr(model, "predict_block_with_spread"):
         scores_of_area = predict_map(model, features.evidence).to_numpy()
-        return scores_of_area[features.rows[indices], features.columns[indices]].astype(float)
+        scores = scores_of_area[features.rows[indices], features.columns[indices]].astype(float)
+        return np.nan_to_num(scores, nan=0.0)
     scores = np.empty(len(indices))
     for positions, values in feature_blocks(features, indices):
         scores[positions] = score_and_spread(model, values)[0]
-    return scores
+    return np.nan_to_num(scores, nan=0.0)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gossan.exceptions import LabelError, StudyError
 from gossan.models import CellClassifier
-from gossan.nn.devices import Precision
+from gossan.nn.devices import Precision, chosen_device
 from gossan.nn.pixel_pairs.network import PairNetwork
 from gossan.nn.pixel_pairs.pairs import LabelledPairs, PairKind
 from gossan.nn.pixel_pairs.scoring import (
@@ -95,7 +95,12 @@ class PixelPairClassifier(CellClassifier):
     ``fit`` takes cells ``(n, layers)``, or windows ``(n, layers, window, window)`` of which it
     looks at the middle; ``scoring="both"`` needs windows. It needs two cells of each class.
 
-    **Missing values**: a pair is compared by the layers that both cells have.
+    **Missing values**: a layer that either cell of a pair lacks counts as no difference between
+    them, so cells that share few layers look alike; a cell without any layer has no score.
+
+    The validation cells lie in the same footprints as the training cells, so the validation loss
+    and accuracy, and the choice of ``protocol="published"``, favour what learns deposits by heart.
+    They stop the training; they are no measure of skill.
 
     The windows are not learnt: ``set_params(inner=…, outer=…)`` after ``fit`` scores anew.
     (``scoring="both"`` learns its ranks from them and is to be fitted again.)
@@ -125,7 +130,7 @@ class PixelPairClassifier(CellClassifier):
     own_threads: ClassVar[bool] = True
     """Members are fitted one after another: torch has threads of its own."""
 
-    missing_values = "A pair is compared by the layers that both cells have."
+    missing_values = "A layer that either cell of a pair lacks counts as no difference."
     _dtype = np.float32
     _takes_windows = True
 
@@ -174,11 +179,6 @@ class PixelPairClassifier(CellClassifier):
         return 1 if self.scoring == "reference" else self.outer
 
     @property
-    def ring(self) -> DualWindow:
-        """The cells that a cell is compared with."""
-        return DualWindow(self.inner, self.outer, self.ring_pairs, self.ring_seed_)
-
-    @property
     def fit_window(self) -> int:
         """How many cells across it learns from: pairs are of single cells."""
         return self.window if self.scoring == "both" else 1
@@ -191,6 +191,7 @@ class PixelPairClassifier(CellClassifier):
             ("scoring", ("ring", "reference", "both")),
             ("protocol", ("held-out", "published")),
             ("precision", ("32-true", "bf16-mixed", "16-mixed")),
+            ("accelerator", ("auto", "cpu", "gpu", "cuda", "mps", "xpu")),
         ):
             if getattr(self, name) not in allowed:
                 raise StudyError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)}.")
@@ -199,7 +200,13 @@ class PixelPairClassifier(CellClassifier):
                 raise StudyError(f"{name} is {getattr(self, name)}: at least 1 is needed.")
         for name in ("ring_pairs", "pairs_per_epoch"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise StudyError(f"{name} is {getattr(self, name)}: give at least 1, or none.")
+                raise StudyError(f"{name} is {getattr(self, name)}: give at least 1.")
+        if self.protocol == "published" and self.members == 1:
+            raise StudyError(
+                "protocol is 'published', which keeps the best of several networks, and members "
+                "is 1: set members to 10."
+            )
+        chosen_device(self.accelerator)
         if not self.learning_rate > 0:
             raise StudyError(f"learning_rate is {self.learning_rate}: it must exceed 0.")
         if not 0 < self.validation < 1:
@@ -244,8 +251,8 @@ class PixelPairClassifier(CellClassifier):
         Returns
         -------
         score, standard_error : ndarray of shape (h, w)
-            Over all members. The error is that of a simple random sample, which an even one
-            stays below; 0 where the deep network compares the whole ring.
+            Over all members, each of which has a sample of its own. The error is that of simple
+            random samples; 0 where the deep network compares the whole ring.
         """
         check_is_fitted(self)
         found = [self._ring_block(member, block) for member in self.members_]
@@ -262,7 +269,6 @@ class PixelPairClassifier(CellClassifier):
                     "footprint of the deposits, or take another method."
                 )
         generator = check_random_state(self.random_state)
-        self.ring_seed_ = int(generator.randint(2**31))
         self.members_ = [
             self._fit_member(cells, positive, int(generator.randint(2**31)))
             for _ in range(self.members)
@@ -303,6 +309,7 @@ class PixelPairClassifier(CellClassifier):
             ),
         )
         member = {
+            "seed": seed,
             "weights": {name: value.numpy() for name, value in network.state_dict().items()},
             "centre": centre,
             "scale": scale,
@@ -315,7 +322,7 @@ class PixelPairClassifier(CellClassifier):
             "validation_accuracy": _accuracy(network, self.pair, values[judged], labels[judged]),
             "epochs": len(record.training_loss),
         }
-        if self.scoring != "reference" and self.ring_pairs is not None:
+        if self.scoring != "reference":
             member["surrogate"] = distilled(self._comparison(member), values, seed)
         return member
 
@@ -330,17 +337,30 @@ class PixelPairClassifier(CellClassifier):
             judged.append(cells[count:] if len(cells) - count >= 1 else cells)
         return np.concatenate(taught), np.concatenate(judged)
 
+    def _ring(self, member: dict[str, Any]) -> DualWindow:
+        return DualWindow(self.inner, self.outer, self.ring_pairs, member["seed"])
+
     def _comparison(self, member: dict[str, Any]) -> Comparison:
         return Comparison(member, self.pair, self.accelerator, self.precision)
 
     def _score_windows(self, member: dict[str, Any], X: FloatArray) -> FloatArray:
+        return self._combined(member, self._parts_of_windows(member, X))
+
+    def _parts_of_windows(self, member: dict[str, Any], X: FloatArray) -> dict[str, FloatArray]:
+        """Each score that ``scoring`` asks for; NaN where a cell has no layer at all."""
         parts = {}
         compare = self._comparison(member)
         if self.scoring != "reference":
-            parts["ring"] = ring_of_windows(compare, compare.standardised(X), self.ring)
+            if X.ndim != 4 or min(X.shape[2:]) < self.outer:
+                raise StudyError(
+                    f"scoring={self.scoring!r} looks at windows: give (n, layers, {self.outer}, "
+                    f"{self.outer}), not {X.shape}."
+                )
+            parts["ring"] = ring_of_windows(compare, compare.standardised(X), self._ring(member))
         if self.scoring != "ring":
             parts["reference"] = reference_score(compare, compare.standardised(_centres(X)))
-        return self._combined(member, parts)
+        unseen = ~np.isfinite(_centres(X)).any(axis=1)
+        return {name: np.where(unseen, np.nan, score) for name, score in parts.items()}
 
     def _score_block(self, member: dict[str, Any], block: FloatArray) -> FloatArray:
         parts = {}
@@ -352,32 +372,28 @@ class PixelPairClassifier(CellClassifier):
             compare = self._comparison(member)
             cells = np.moveaxis(inner, 0, -1).reshape(-1, len(inner))
             scores = reference_score(compare, compare.standardised(cells))
+            scores = np.where(np.isfinite(cells).any(axis=1), scores, np.nan)
             parts["reference"] = scores.reshape(inner.shape[1:])
         return self._combined(member, parts)
 
     def _ring_block(
         self, member: dict[str, Any], block: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        return ring_of_block(self._comparison(member), block, self.ring)
+        return ring_of_block(self._comparison(member), block, self._ring(member))
 
     def _combined(self, member: dict[str, Any], parts: dict[str, FloatArray]) -> FloatArray:
         if self.scoring != "both":
             return parts[self.scoring]
+        if "ranks" not in member:
+            raise StudyError('scoring="both" learns ranks: set it before the model is fitted.')
         ranks = [ndtr((parts[name] - mean) / sd) for name, (mean, sd) in member["ranks"].items()]
         return np.mean(ranks, axis=0)
 
     def _place_ranks(self, member: dict[str, Any], windows: FloatArray) -> None:
         """Where the training negatives lie on either score, for ``scoring="both"``."""
-        if windows.ndim != 4:
-            raise StudyError('scoring="both" learns from windows: give (n, layers, outer, outer).')
-        compare = self._comparison(member)
-        scores = {
-            "ring": ring_of_windows(compare, compare.standardised(windows), self.ring),
-            "reference": reference_score(compare, compare.standardised(_centres(windows))),
-        }
         member["ranks"] = {
             name: (float(np.nanmean(score)), float(np.nanstd(score)) or 1.0)
-            for name, score in scores.items()
+            for name, score in self._parts_of_windows(member, windows).items()
         }
 
 

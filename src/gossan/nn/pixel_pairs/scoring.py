@@ -29,7 +29,7 @@ PAIRS_AT_ONCE = 1_024
 
 
 class Comparison:
-    """A trained network ready to tell how unlike cells are: (layers, n) and (layers, n) → (n,)."""
+    """A trained network ready to tell how unlike cells are: (n, layers) and (n, layers) → (n,)."""
 
     def __init__(
         self,
@@ -42,12 +42,13 @@ class Comparison:
         self.pair = pair
         self.device = chosen_device(accelerator)
         self.precision = precision
-        network = PairNetwork(2 if pair == "stack" else 1)
-        weights = {name: torch.from_numpy(value) for name, value in member["weights"].items()}
-        network.load_state_dict(weights)
-        self.network = padded(network).eval().to(self.device)
-        small = member.get("surrogate")
-        self.surrogate = None if small is None else Surrogate(small, pair, self.device)
+        with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten
+            network = PairNetwork(2 if pair == "stack" else 1)
+            weights = {name: torch.from_numpy(value) for name, value in member["weights"].items()}
+            network.load_state_dict(weights)
+            self.network = padded(network).eval().to(self.device)
+            small = member.get("surrogate")
+            self.surrogate = None if small is None else Surrogate(small, pair, self.device)
 
     @property
     def symmetric(self) -> bool:
@@ -81,41 +82,48 @@ class Comparison:
 
 def reference_score(compare: Comparison, cells: Tensor) -> FloatArray:
     """Half of one plus dissimilarity to training negatives minus that to positives, (n,)."""
-    means = []
-    for references in compare.member["references"]:
-        total = torch.zeros(len(cells), dtype=torch.float64, device=cells.device)
-        for start in range(0, len(cells), compare.at_once):
-            part = slice(start, start + compare.at_once)
-            for reference in torch.from_numpy(references).to(cells.device):
-                total[part] += compare(cells[part], reference[None])
-        means.append(total / len(references))
-    return np.asarray((0.5 * (1.0 + means[0] - means[1])).cpu())
+    negatives, positives = compare.member["references"]
+    to_negatives = mean_dissimilarity(compare, cells, negatives)
+    to_positives = mean_dissimilarity(compare, cells, positives, deposits=True)
+    return 0.5 * (1.0 + to_negatives - to_positives)
+
+
+def mean_dissimilarity(
+    compare: Comparison, cells: Tensor, references: FloatArray, *, deposits: bool = False
+) -> FloatArray:
+    """Mean over reference cells, (n,); deposits come first in a pair, as the network learnt it."""
+    total = np.zeros(len(cells))
+    for start in range(0, len(cells), compare.at_once):
+        part = slice(start, start + compare.at_once)
+        for reference in torch.from_numpy(references).to(cells.device)[:, None]:
+            pair = (reference, cells[part]) if deposits else (cells[part], reference)
+            total[part] += compare(*pair).cpu().double().numpy()
+    return total / len(references)
 
 
 def ring_of_windows(compare: Comparison, windows: Tensor, ring: DualWindow) -> FloatArray:
     """Mean dissimilarity of the middle of each window to the cells of its ring, (n,)."""
     if compare.surrogate is None or ring.sampled_whole:
         return _windows_mean(compare, windows, ring.sampled)
-    return _windows_mean(compare.surrogate, windows, ring.whole) + _windows_mean(
-        compare.beyond_surrogate, windows, ring.sampled
-    )
+    beyond = _windows_mean(compare.beyond_surrogate, windows, ring.sampled)
+    return _windows_mean(compare.surrogate, windows, ring.whole) + np.nan_to_num(beyond)
 
 
 def _windows_mean(unlike: Unlike, windows: Tensor, offsets: IntArray) -> FloatArray:
     middle = windows.shape[-1] // 2
-    means = []
-    for part in windows.split(PAIRS_AT_ONCE):
+    total, count = np.zeros((2, len(windows)))
+    for start in range(0, len(windows), PAIRS_AT_ONCE):
+        part = windows[start : start + PAIRS_AT_ONCE]
         centre = part[:, :, middle, middle].contiguous()
-        total = torch.zeros(len(part), dtype=torch.float64, device=part.device)
-        count = torch.zeros_like(total)
         for row, column in offsets:
             other = part[:, :, middle + row, middle + column]
             paired = torch.isfinite(other).any(dim=1).nonzero()[:, 0]
             if len(paired):
-                total[paired] += unlike(centre[paired], other[paired])
-                count[paired] += 1
-        means.append(total / count)
-    return np.asarray(torch.cat(means).cpu())
+                cells = start + paired.cpu().numpy()
+                total[cells] += unlike(centre[paired], other[paired]).cpu().double().numpy()
+                count[cells] += 1
+    with np.errstate(invalid="ignore"):
+        return total / count
 
 
 def ring_of_block(
@@ -132,7 +140,9 @@ def ring_of_block(
     Returns
     -------
     mean, standard_error : ndarray of shape (h, w)
-        The error is that of a simple random sample of the ring, 0 where all of it is compared.
+        The error is that of a simple random sample of the ring, 0 where all of it is compared,
+        NaN where fewer than two cells of the sample have evidence: the surrogate stands alone
+        where none has.
     """
     cells = _BlockCells(compare, block, ring.outer // 2)
     if ring.sampled_whole:
@@ -141,6 +151,7 @@ def ring_of_block(
     sampled = compare if compare.surrogate is None else compare.beyond_surrogate
     mean, variance, count = cells.moments(sampled, ring.sampled, compare.at_once)
     if compare.surrogate is not None:
+        mean = np.where(count > 0, mean, 0.0)
         mean += cells.means(compare.surrogate, ring.whole, 8 * compare.at_once)
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.sqrt(variance / count * (1.0 - len(ring.sampled) / len(ring.whole)))
