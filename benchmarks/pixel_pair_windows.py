@@ -39,13 +39,13 @@ PUBLISHED_ACCURACY = ["0.878", "0.870", "0.879", "0.848", "0.913", "0.857", "0.8
 PUBLISHED_ACCURACY += ["0.870", "0.877"]
 
 
-PAIRS_PER_EPOCH = 50_000
+PAIRS_PER_EPOCH = 25_000
 """Of some 70,000 pairs of nanling and 200,000 of jabal-al-hasir."""
-RING_PAIRS = 128
+RING_PAIRS = 64
 
 
 def trained(study: gs.Study, evidence: xr.DataArray, labels: xr.DataArray) -> Any:
-    """Ten networks as the source trains them."""
+    """Ten networks as the source trains them, but for a sample of the pairs an epoch."""
     model = gs.make_model(
         "pixel-pairs",
         random_state=study.seed,

@@ -47,7 +47,13 @@ def fitted(evidence: np.ndarray, **settings: Any) -> PixelPairClassifier:
     cells = np.concatenate([rng.choice(order[-2000:], 60), rng.choice(order[:-2000], 60)])
     y = np.repeat([1, 0], 60)
     model = PixelPairClassifier(
-        INNER, OUTER, max_epochs=6, pairs_per_epoch=12_800, random_state=0, **settings
+        INNER,
+        OUTER,
+        max_epochs=6,
+        pairs_per_epoch=12_800,
+        accelerator="cpu",
+        random_state=0,
+        **settings,
     )
     return model.fit(flat[cells], y)
 

@@ -15,7 +15,8 @@ from gossan.methods import METHODS
 from gossan.nn.pixel_pairs import PixelPairClassifier
 
 DEEP = [name for name, method in METHODS.items() if method.deep]
-QUICK = {"inner": 1, "outer": 5, "max_epochs": 1, "members": 1, "accelerator": "cpu"}
+QUICK = {"inner": 1, "outer": 5, "max_epochs": 1, "members": 1}
+QUICK |= {"pairs_per_epoch": 1_280, "accelerator": "cpu"}
 
 
 def expected_failures(estimator):

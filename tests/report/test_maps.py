@@ -224,3 +224,18 @@ def test_inputs_of_a_report_cannot_be_changed_after_the_fact(inputs):
     """They are a record of what was shown."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         inputs.study_name = "another"
+
+
+def test_several_anomaly_maps_share_a_legend_and_tell_missing_ground():
+    """Each panel under its title, whichever of them has gaps."""
+    whole, gaps = _score(), _score()
+    gaps[3:6, 4:9] = np.nan
+    deposits = gpd.GeoDataFrame(
+        {"name": ["A"]}, geometry=gpd.points_from_xy([505_000], [2_605_000]), crs="EPSG:32650"
+    )
+    figure = maps.anomaly_maps({"(5, 7)": whole, "(13, 35)": gaps}, deposits)
+    words = _words(figure)
+    assert {"(5, 7)", "(13, 35)", "known"} <= set(words)
+    plain = _words(maps.anomaly_maps({"(5, 7)": whole, "(13, 35)": whole}, deposits))
+    assert len(words) == len(plain) + 1
+    assert set(words) - set(plain) == {"no data"}

@@ -136,16 +136,17 @@ def anomaly_maps(
     width : float, default 9
         Inches across.
     """
-    colours = class_colours(len(ANOMALY_AREAS) + 1)[::-1]
+    colours, known = class_colours(len(ANOMALY_AREAS) + 1)[::-1], {**KNOWN, "s": 8}
     with themed():
         panels = Panels.of(next(iter(scores.values())), len(scores), width)
         for sheet, (title, score) in zip(panels.maps, scores.items(), strict=True):
             sheet.draw_areas(score, ANOMALY_AREAS, colours)
-            sheet.points(deposits, {**KNOWN, "s": 8})
+            sheet.points(deposits, known)
             sheet.axes.set_title(title, loc="left", pad=4)
         first = panels.maps[0]
+        first.missing = any(sheet.missing for sheet in panels.maps)
         first.legend_areas(SCORE_TITLE, ANOMALY_AREAS, colours)
-        first.legend_symbols("Deposits", [(KNOWN, "known")])
+        first.legend_symbols("Deposits", [(known, "known")])
         return panels.finish()
 
 

@@ -18,9 +18,9 @@ FloatArray = npt.NDArray[np.floating[Any]]
 
 _HIDDEN = (32, 16)
 _PAIRS = 30_000
-_STEPS = 400
-_BATCH = 1_024
-_LEARNING_RATE = 0.005
+_STEPS = 300
+_BATCH = 512
+_LEARNING_RATE = 0.01
 
 
 class Surrogate:
