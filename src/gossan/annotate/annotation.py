@@ -77,11 +77,13 @@ def draw_cells(
     """
     if size >= np.count_nonzero(weights):
         return np.flatnonzero(weights > 0)
-    keys = np.log(np.maximum(generator.random(len(weights)), np.finfo(float).tiny))
-    keys = np.divide(keys, weights, out=np.full_like(keys, -np.inf), where=weights > 0)
+    keys = generator.random(len(weights))
+    np.log(np.maximum(keys, np.finfo(float).tiny, out=keys), out=keys)
+    np.divide(keys, weights, out=keys, where=weights > 0)
+    keys[weights == 0] = -np.inf
     if strata is not None and shares is not None:
         return _highest_by_stratum(keys, strata, shares, size, generator)
-    return np.argpartition(-keys, size - 1)[:size]
+    return np.argpartition(keys, len(keys) - size)[len(keys) - size :]
 
 
 def _highest_by_stratum(
