@@ -257,7 +257,7 @@ class BufferedNegatives(NegativeSampler):
     >>> coordinates = np.column_stack([np.arange(60.0), np.zeros(60)])
     >>> labels = np.full(60, -1)
     >>> labels[[0, 9]] = 1
-    >>> int(BufferedNegatives(ratio=20).sample(None, labels, coordinates).min())
+    >>> int(BufferedNegatives(ratio=30).sample(None, labels, coordinates).min())
     19
     """
 
