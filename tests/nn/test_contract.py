@@ -160,6 +160,10 @@ def test_a_network_is_trained_once_and_scores_in_every_way(tmp_path, monkeypatch
         whole = kept[0].read_bytes()
         kept[0].write_bytes(whole[:100])
         monkeypatch.undo()
+        io.write_weights(kept[0], {"other": np.zeros(3)}, {"record": {}})
+        PixelPairClassifier(scoring="reference", **quick).fit(X, y)
+        assert kept[0].read_bytes() == whole
+        kept[0].write_bytes(whole[:100])
         PixelPairClassifier(**quick).fit(X, y)  # a damaged one is made anew
         assert kept[0].read_bytes() == whole
     assert io.networks_folder() is None

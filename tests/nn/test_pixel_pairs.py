@@ -225,6 +225,7 @@ def test_a_sampled_ring_comes_close_to_the_whole():
     found, error = model.ring_score(block)
     whole, none = model.set_params(ring_pairs=None).ring_score(block)
     assert (none == 0).all()
+    assert 0 <= found.min() < found.max() <= 1
     assert (abs(found - whole) <= 2 * error).mean() > 0.9
     del model.members_[0]["surrogate"]
     alone, larger = model.set_params(ring_pairs=22).ring_score(block)
@@ -350,10 +351,32 @@ def test_a_layer_all_missing_changes_no_score():
 
 
 def test_a_training_that_diverges_stops_and_says_why():
-    """At a learning rate of a million the weights run away."""
+    """At a learning rate of a million the weights run away; in one step, only validation tells."""
     model = PixelPairClassifier(scoring="reference", **QUICK | {"learning_rate": 1e6})
     with pytest.raises(TrainingError, match=r"no longer a number at step .* smaller learning_rate"):
         model.fit(*two_classes())
+    model.set_params(learning_rate=1e30, batch_size=640, pairs_per_epoch=640)
+    with pytest.raises(TrainingError, match=r"validation loss of epoch 1 .* smaller learning_rate"):
+        model.fit(*two_classes())
+
+
+def test_infinite_evidence_is_missing_evidence():
+    """Beside a cell and in it."""
+    model = PixelPairClassifier(3, 7, **QUICK).fit(*two_classes())
+    block = np.random.default_rng(0).normal(size=(6, 16, 16)).astype(np.float32)
+    block[2, 8, 8], block[:, 4, 9] = np.inf, -np.inf
+    holes = np.where(np.isfinite(block), block, np.nan)
+    np.testing.assert_array_equal(model.predict_block(block), model.predict_block(holes))
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 20), (5, 20, 20), (20, 20)])
+def test_a_block_of_another_shape_is_named(shape):
+    """Too small for the window, or of other layers."""
+    model = PixelPairClassifier(3, 7, **QUICK).fit(*two_classes())
+    with pytest.raises(StudyError, match=r"The block is .* give 6 layers, 7 cells across"):
+        model.predict_block(np.zeros(shape, dtype=np.float32))
+    with pytest.raises(StudyError, match="looks at windows"):
+        model.predict_proba(np.zeros((2, 6, 7, 9), dtype=np.float32))
 
 
 @pytest.mark.parametrize("layers", [3, 39, 200])

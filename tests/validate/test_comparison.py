@@ -7,7 +7,8 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from gossan import io
-from gossan.exceptions import LabelError, SurveyDataWarning
+from gossan.draws import DrawEnsemble
+from gossan.exceptions import GossanError, LabelError, SurveyDataWarning
 from gossan.grid import Grid
 from gossan.labels import (
     BufferedNegatives,
@@ -215,6 +216,25 @@ def test_a_workflow_that_cannot_be_run_is_reported(area):
     assert found.failed == [("extra-trees × failing", "fold 0: No ground is barren here.")]
     pd.testing.assert_frame_equal(without_time(found.table), without_time(alone.table))
     np.testing.assert_array_equal(found.consensus, alone.consensus)
+
+
+def test_what_failed_is_tried_again(area, tmp_path, monkeypatch):
+    """The disk that was full may have room by now; what was finished is not made again."""
+    store = io.ArrayFolder(tmp_path)
+
+    def full(*_):
+        raise GossanError("No space is left.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DrawEnsemble, "fit", full)
+        with pytest.raises(GossanError, match="No space is left"):
+            compare_workflows([workflow()], *area, n_jobs=1, store=store, **SETTINGS)
+    found = compare_workflows([workflow()], *area, n_jobs=1, store=store, **SETTINGS)
+    assert not found.failed
+    with monkeypatch.context() as patched:
+        patched.setattr(DrawEnsemble, "fit", full)
+        again = compare_workflows([workflow()], *area, n_jobs=1, store=store, **SETTINGS)
+    pd.testing.assert_frame_equal(again.table, found.table)
 
 
 def test_a_reference_that_cannot_be_run_is_an_error(area):

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -187,10 +188,16 @@ def train(
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            plugins=[LightningEnvironment()],  # whatever batch system the job runs in
         )
-        trainer.fit(
-            learner, training, validation, ckpt_path=_resumed(checkpoint), weights_only=True
-        )
+        try:
+            trainer.fit(
+                learner, training, validation, ckpt_path=_resumed(checkpoint), weights_only=True
+            )
+        except SystemExit as ended:
+            if isinstance(ended.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from ended
+            raise
     network.load_state_dict(book.best_weights)
     network.to("cpu").eval()
     return book.record
@@ -220,16 +227,36 @@ def train_once(
     key = joblib.hash((made_of, io.network_code()))
     file, checkpoint = folder / f"{key}.safetensors", folder / str(key)
     with io.waiting_lock(folder / f"{key}.lock"):  # another worker may need the same network
-        with contextlib.suppress(SurveyDataError):  # none yet, or a damaged one: train
-            weights, description = io.read_weights(file)
-            network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
-            network.eval()
-            return TrainingRecord(**description["record"])
-        record = training(checkpoint)
+        record = _kept(network, file)
+        if record is not None:
+            return record
+        try:
+            record = training(checkpoint)
+        except SurveyDataError:  # a damaged checkpoint: from the start
+            shutil.rmtree(checkpoint, ignore_errors=True)
+            record = training(checkpoint)
         weights = {name: value.numpy() for name, value in network.state_dict().items()}
         io.write_weights(file, weights, {"record": asdict(record)})
         shutil.rmtree(checkpoint, ignore_errors=True)
         return record
+
+
+def _kept(network: nn.Module, file: Path) -> TrainingRecord | None:
+    """What a training left in a file, its weights in the network; None if it is not sound."""
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    try:
+        weights, description = io.read_weights(file)
+        network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+        record = TrainingRecord(**description["record"])
+        sound = all(np.isfinite(value).all() for value in weights.values())
+        sound &= bool(np.isfinite(record.validation_loss[record.best_epoch]))
+    except (SurveyDataError, RuntimeError, LookupError, TypeError, AttributeError):
+        sound = False  # none yet, damaged, or another's
+    if not sound:
+        network.load_state_dict(before)
+        return None
+    network.eval()
+    return record
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -317,6 +344,11 @@ class _Book(Callback):
         pl_module.training_losses.clear()
         pl_module.validation_losses.clear()
         epoch = len(record.validation_loss) - 1
+        if not np.isfinite(record.validation_loss[-1]):
+            raise TrainingError(
+                f"The validation loss of epoch {epoch + 1} is no longer a number: the weights "
+                "have grown beyond measure. Take a smaller learning_rate."
+            )
         if record.best_epoch < 0 or record.validation_loss[-1] < min(record.validation_loss[:-1]):
             record.best_epoch = epoch
             self.best_weights = {
@@ -327,7 +359,8 @@ class _Book(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ARG002
         if self.checkpoint is not None:
-            trainer.save_checkpoint(self.checkpoint / LAST)
+            with io.replacing(self.checkpoint / LAST) as partial:
+                trainer.save_checkpoint(partial)
         if self.progress is not None:
             total = self.plan.max_epochs
             self.progress(total if trainer.should_stop else trainer.current_epoch + 1, total)
@@ -361,7 +394,10 @@ def _resumed(checkpoint: Path | None) -> Path | None:
         return None
     path = checkpoint / LAST
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"state_dict", "callbacks", "loops"} - set(content)
+        if missing:
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     except Exception as error:
         raise SurveyDataError(
             f"{path} is no checkpoint of an interrupted training, or is damaged ({error}). "

@@ -277,6 +277,10 @@ def _run_all(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Every piece that the store does not hold yet, in processes of one thread each."""
+    for fold, part in setting.pieces():
+        for key in (_key(fold, part, workflow) for workflow in workflows):
+            if key in store and "error" in store[key]:
+                del store[key]  # what was wrong, such as a full disk, may be right by now
     tasks = [
         (fold, part, group)
         for group in _by_sampler(workflows)

@@ -207,8 +207,8 @@ class PixelPairClassifier(CellClassifier):
                 "is 1: set members to 10."
             )
         chosen_device(self.accelerator)
-        if not self.learning_rate > 0:
-            raise StudyError(f"learning_rate is {self.learning_rate}: it must exceed 0.")
+        if not 0 < self.learning_rate < np.inf:
+            raise StudyError(f"learning_rate is {self.learning_rate}: give a number above 0.")
         if not 0 < self.validation < 1:
             raise StudyError(f"validation is {self.validation}: give a share between 0 and 1.")
 
@@ -238,7 +238,7 @@ class PixelPairClassifier(CellClassifier):
 
     def predict_block_with_spread(self, block: FloatArray) -> FloatArray:
         """Mean and standard deviation over the members, shape (2, h, w)."""
-        check_is_fitted(self)
+        self._check_block(block)
         return np.stack(_moments([self._score_block(member, block) for member in self.members_]))
 
     def ring_score(self, block: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -254,7 +254,7 @@ class PixelPairClassifier(CellClassifier):
             Over all members, each of which has a sample of its own. The error is that of simple
             random samples; 0 where the deep network compares the whole ring.
         """
-        check_is_fitted(self)
+        self._check_block(block)
         found = [self._ring_block(member, block) for member in self.members_]
         error = np.sqrt(np.sum([e**2 for _, e in found], axis=0)) / len(found)
         return np.mean([mean for mean, _ in found], axis=0), error
@@ -319,7 +319,9 @@ class PixelPairClassifier(CellClassifier):
             ],
             "training_loss": record.training_loss[record.best_epoch],
             "validation_loss": record.validation_loss[record.best_epoch],
-            "validation_accuracy": _accuracy(network, self.pair, values[judged], labels[judged]),
+            "validation_accuracy": _accuracy(
+                network, _pair_batches(self, values[judged], labels[judged], seed, shuffle=False)
+            ),
             "epochs": len(record.training_loss),
         }
         if self.scoring != "reference":
@@ -337,6 +339,16 @@ class PixelPairClassifier(CellClassifier):
             judged.append(cells[count:] if len(cells) - count >= 1 else cells)
         return np.concatenate(taught), np.concatenate(judged)
 
+    def _check_block(self, block: FloatArray) -> None:
+        check_is_fitted(self)
+        self.check()
+        wanted = self.n_features_in_
+        if block.ndim != 3 or len(block) != wanted or min(block.shape[1:]) < self.window:
+            raise StudyError(
+                f"The block is {block.shape}: give {wanted} layers, {self.window} cells across at "
+                "least."
+            )
+
     def _ring(self, member: dict[str, Any]) -> DualWindow:
         return DualWindow(self.inner, self.outer, self.ring_pairs, member["seed"])
 
@@ -351,12 +363,13 @@ class PixelPairClassifier(CellClassifier):
         parts = {}
         compare = self._comparison(member)
         if self.scoring != "reference":
-            if X.ndim != 4 or min(X.shape[2:]) < self.outer:
+            if X.ndim != 4 or X.shape[2] != X.shape[3] or X.shape[2] < self.outer:
                 raise StudyError(
                     f"scoring={self.scoring!r} looks at windows: give (n, layers, {self.outer}, "
                     f"{self.outer}), not {X.shape}."
                 )
-            parts["ring"] = ring_of_windows(compare, compare.standardised(X), self._ring(member))
+            ring = ring_of_windows(compare, compare.standardised(X), self._ring(member))
+            parts["ring"] = np.clip(ring, 0.0, 1.0)  # an estimate may pass the ends
         if self.scoring != "ring":
             parts["reference"] = reference_score(compare, compare.standardised(_centres(X)))
         unseen = ~np.isfinite(_centres(X)).any(axis=1)
@@ -379,7 +392,8 @@ class PixelPairClassifier(CellClassifier):
     def _ring_block(
         self, member: dict[str, Any], block: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        return ring_of_block(self._comparison(member), block, self._ring(member))
+        mean, error = ring_of_block(self._comparison(member), block, self._ring(member))
+        return np.clip(mean, 0.0, 1.0), error  # an estimate may pass the ends
 
     def _combined(self, member: dict[str, Any], parts: dict[str, FloatArray]) -> FloatArray:
         if self.scoring != "both":
@@ -447,14 +461,9 @@ def _pair_loss(network: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 @torch.inference_mode()
-def _accuracy(network: nn.Module, pair: PairKind, values: FloatArray, labels: IntArray) -> float:
-    pairs = LabelledPairs(values, labels, pair)
-    right = 0
-    for start in range(0, len(pairs), PAIRS_AT_ONCE):
-        numbers = np.arange(start, min(start + PAIRS_AT_ONCE, len(pairs)))
-        signal, label = pairs[numbers]
-        right += int(((network(signal) > 0) == (label > 0.5)).sum())
-    return right / len(pairs)
+def _accuracy(network: nn.Module, judged: Any) -> float:
+    right = [(network(signal) > 0) == (label > 0.5) for signal, label in judged]
+    return float(torch.cat(right).double().mean())
 
 
 def _centres(X: FloatArray) -> FloatArray:

@@ -61,10 +61,11 @@ class Comparison:
         return PAIRS_AT_ONCE if self.device.type == "cpu" else 64 * PAIRS_AT_ONCE
 
     def standardised(self, values: FloatArray) -> Tensor:
-        """``(n, layers, …)`` in units of the training cells' standard deviation."""
+        """``(n, layers, …)`` in units of the training cells' standard deviation, NaN missing."""
         shape = (-1, *[1] * (values.ndim - 2))
         centre, scale = self.member["centre"].reshape(shape), self.member["scale"].reshape(shape)
         found = np.ascontiguousarray(((values - centre) / scale).astype(np.float32))
+        found[~np.isfinite(found)] = np.nan
         return torch.from_numpy(found).to(self.device)
 
     @torch.inference_mode()
