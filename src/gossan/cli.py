@@ -262,6 +262,8 @@ def _settings(text: str) -> dict[str, Any]:
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not (name and equals and value):
             raise StudyError(f"--set {text!r} is no list of settings: write it as inner=5,outer=7.")
+        if name in found:
+            raise StudyError(f"--set {text!r} gives {name} twice: another --set is another row.")
         try:
             found[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

@@ -269,7 +269,7 @@ _ENTRIES = [
         "Scores how much less unlike a cell is to known deposits than to barren ground, by the "
         "same network of pairs.",
         "Choose it over the dual window wherever deposits are to be found by what they are and "
-        "not by how they stand out. It takes a fraction of the time, as it looks at no neighbour. "
+        "not by how they stand out: it looks at no neighbour. It takes longer over the map. "
         "With one deposit's cells alone it learns that deposit and nothing more.",
         negatives="random",
         draws=10,
@@ -282,7 +282,7 @@ _ENTRIES = [
         "Averages the ranks that a cell has against its ring and against the labelled cells.",
         "Choose it where ore both resembles known deposits and stands out from its surroundings. "
         "Compare it with the two it is made of before you trust it over either. It takes the time "
-        "of the dual window.",
+        "of both.",
         negatives="random",
         draws=10,
         parameters=MappingProxyType({**_PAIR_SETTINGS, "scoring": "both"}),
