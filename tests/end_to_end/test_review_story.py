@@ -135,3 +135,8 @@ def test_settings_of_a_method_are_compared_side_by_side(study, gossan):
     slip = gossan("compare", study, *command, "--set", "min_sample_leaf=2")
     assert slip.returncode != 0
     assert "Did you mean 'min_samples_leaf'?" in " ".join(slip.stderr.split())
+    slip = gossan("compare", study, *command, "--set", "min_samples_leaf=2,min_samples_leaf=3")
+    assert slip.returncode != 0
+    assert "gives min_samples_leaf twice" in " ".join(slip.stderr.split())
+    again = gossan("compare", study, *command, *("--set", "min_samples_leaf=2") * 2)
+    assert again.returncode == 0, again.stderr
