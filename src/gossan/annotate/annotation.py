@@ -77,17 +77,17 @@ def draw_cells(
     """
     if size >= np.count_nonzero(weights):
         return np.flatnonzero(weights > 0)
-    keys = generator.random(len(weights))
-    np.log(np.maximum(keys, np.finfo(float).tiny, out=keys), out=keys)
+    keys = generator.random(len(weights), dtype=np.float32)
+    np.log(np.maximum(keys, np.finfo(np.float32).tiny, out=keys), out=keys)
     np.divide(keys, weights, out=keys, where=weights > 0)
     keys[weights == 0] = -np.inf
     if strata is not None and shares is not None:
         return _highest_by_stratum(keys, strata, shares, size, generator)
-    return np.argpartition(keys, len(keys) - size)[len(keys) - size :]
+    return np.argpartition(-keys, size - 1)[:size]
 
 
 def _highest_by_stratum(
-    keys: FloatArray,
+    keys: npt.NDArray[np.float32],
     strata: IntArray,
     shares: FloatArray,
     size: int,
