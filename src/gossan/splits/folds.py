@@ -288,11 +288,13 @@ def make_splitter(name: str, **parameters: Any) -> DepositSplitter:
 def _check_n_splits(n_splits: int, layout: DepositLayout) -> None:
     n_groups, n_deposits = len(layout.sizes), layout.sizes.sum()
     linked = f" ({n_deposits} before linking those whose footprints touch)"
-    found = f"{n_groups} deposits{linked if n_deposits > n_groups else ''}"
+    plural = "" if n_groups == 1 else "s"
+    found = f"{n_groups} deposit{plural}{linked if n_deposits > n_groups else ''}"
     if n_groups < 2:
+        smaller = " or take a smaller footprint" if n_deposits > 1 else ""
         raise LabelError(
             f"Nothing is left to train on when the only deposit is held out: found {found}. Add "
-            "deposits or take a smaller footprint: without a second one no map can be tested."
+            f"deposits{smaller}: without a second one no map can be tested."
         )
     if n_splits < 2:
         raise StudyError(f"n_splits is {n_splits}: at least 2 folds are needed.")

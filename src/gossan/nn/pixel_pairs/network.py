@@ -76,7 +76,7 @@ class PairNetwork(nn.Module):
 def padded(network: PairNetwork, multiple: int = 8) -> PairNetwork:
     """The same function with idle channels, so that their number suits the processor.
 
-    Kernels for 30 channels run at half the speed of those for 32. Weights from and to the idle
+    Kernels for 30 channels are slower than those for 32. Weights from and to the idle
     channels are zero, so they say nothing.
 
     Parameters
