@@ -7,13 +7,14 @@ A test holds both pages equal to what this script writes.
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from gossan.methods import DEFAULT_METHOD, METHODS, SAMPLERS
+from gossan.methods import DEFAULT_METHOD, METHODS, SAMPLERS, Method
 from gossan.study import Study
 
 HERE = Path(__file__).resolve().parent
@@ -62,11 +63,23 @@ def methods_page() -> str:
             f"**When to use.** {method.when_to_use}\n",
             f"**Missing values.** {method.missing_values}\n",
             f"**Negatives by default.** `{method.negatives}`{settings}{draws}.\n",
+            f"**Settings.** {_settings(method)}\n",
         ]
     parts.append("## Negatives\n")
     for name, sampler in SAMPLERS.items():
         parts.append(f"- `{name}`: {_first_line(sampler)}")
     return "\n".join([*parts, ""])
+
+
+def _settings(method: Method) -> str:
+    """Every setting with the value that the catalogue gives it."""
+    parameters = inspect.signature(method.estimator).parameters.values()
+    shown = {p.name: method.parameters.get(p.name, p.default) for p in parameters}
+    shown.pop("random_state", None)
+    given = [f"`{name} = {_toml(value)}`" for name, value in shown.items() if value is not None]
+    none = [f"`{name}`" for name, value in shown.items() if value is None]
+    text = ", ".join(given) or "none"
+    return f"{text}; unset: {', '.join(none)}." if none else f"{text}."
 
 
 def _keys(heading: str, table: type[BaseModel], *, top: bool = False) -> str:
@@ -101,6 +114,8 @@ def _optional_table(annotation: object) -> type[BaseModel] | None:
 def _toml(value: object) -> str:
     if isinstance(value, dict):
         return "{}"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

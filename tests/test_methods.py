@@ -78,6 +78,12 @@ def test_unknown_method_suggests_the_nearest():
         make_model("random-forst")
 
 
+def test_a_setting_of_another_table_is_sent_there():
+    """Draws are a matter of the negatives."""
+    with pytest.raises(StudyError, match=r"no parameter 'draws'\. It belongs in \[negatives\]"):
+        make_model("extra-trees", draws=3)
+
+
 def test_unknown_parameter_suggests_the_nearest():
     """A slip in a setting is met with the setting that was meant."""
     with pytest.raises(StudyError, match=r"'extra-trees' has no .*'n_estimator'.*'n_estimators'"):

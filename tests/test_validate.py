@@ -131,6 +131,20 @@ def test_finished_folds_are_not_run_again(area, witness):
     assert first.held_out == second.held_out
 
 
+def test_progress_tells_every_fit(area, witness):
+    """From none to all: one fit for each fold and part of the background; finished folds too."""
+    settings = {"splitter": SPLITTERS[0], "negatives": RandomNegatives(3), "n_bootstrap": 10}
+    finished, told = {}, []
+    for _ in range(2):
+        told.clear()
+        cross_validate(
+            witness, *area, finished=finished, progress=lambda *step: told.append(step), **settings
+        )
+        assert told[0] == (0, 6)
+        assert told[-1] == (6, 6)
+        assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
 def test_sampled_background_stays_out_of_training(area, witness):
     """With a sample of the background, its other cells are still not trained on by their part."""
     evidence, labels = area

@@ -404,7 +404,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
         def tell(stage: str, done: int, total: int) -> None:
             line = f"{stage}: {'done' if done == total == 1 else f'{done} of {total}'}"
-            milestone = done == total == 1 or stage == "evaluation"
+            milestone = done == total == 1 or stage in ("evaluation", "stability")
             if milestone and line not in told:
                 told.add(line)
                 err.print(line)

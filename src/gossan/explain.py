@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ def layer_contributions(
     *,
     n_references: int = 20,
     random_state: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> FloatArray:
     """How much of each cell's score is owed to each layer being what it is there.
 
@@ -43,6 +45,8 @@ def layer_contributions(
     n_references : int, default 20
         Background cells whose values replace a layer.
     random_state : int, default 0
+    progress : callable, optional
+        Called with (steps done, steps in all).
 
     Returns
     -------
@@ -65,6 +69,7 @@ def layer_contributions(
     score = _scores(model, X)
     contributions = np.empty((len(X), X.shape[1]))
     at_once = max(1, _BYTES_AT_ONCE // (count * X[:1].nbytes))  # cells, each with its references
+    total = -(-len(X) // at_once) * X.shape[1]
     for start in range(0, len(X), at_once):
         cells = slice(start, start + at_once)
         repeated = np.repeat(X[cells], count, axis=0)  # (n * references, layers[, window, window])
@@ -75,6 +80,8 @@ def layer_contributions(
             without = _scores(model, repeated).reshape(n, count).mean(axis=1)
             repeated[:, layer] = own
             contributions[cells, layer] = score[cells] - without
+            if progress is not None:
+                progress(start // at_once * X.shape[1] + layer + 1, total)
     return contributions
 
 

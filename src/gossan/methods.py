@@ -9,6 +9,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
+from gossan import io
 from gossan.annotate import RecursiveNegatives
 from gossan.exceptions import StudyError
 from gossan.labels import (
@@ -86,6 +87,11 @@ class Method:
         return isinstance(self.build, str)
 
     @property
+    def code(self) -> str:
+        """Hash of the code of its network; empty without one."""
+        return io.network_code(self.build.partition(":")[0]) if isinstance(self.build, str) else ""
+
+    @property
     def estimator(self) -> type[Any]:
         """The estimator class.
 
@@ -116,8 +122,9 @@ class Method:
 DEFAULT_METHOD = "extra-trees"
 
 _PIXEL_PAIRS = "gossan.nn.pixel_pairs:PixelPairClassifier"
-# One network a draw, on a sample of its pairs: all of them would take many times as long.
-_PAIR_SETTINGS = {"members": 1, "pairs_per_epoch": 12_800}
+# One network a draw, on a sample of its pairs: all of them would take many times as long. Each
+# compares few cells, and ten draws together as many as one network does by the class's defaults.
+_PAIR_SETTINGS = {"members": 1, "pairs_per_epoch": 6_400, "ring_pairs": 8, "references": 8}
 
 _ENTRIES = [
     Method(
@@ -304,6 +311,10 @@ SAMPLERS: dict[str, type[NegativeSampler]] = {
 """Name in a study file → sampler of negatives."""
 
 
+_ELSEWHERE = {"draws": "negatives", "sampler": "negatives", "ratio": "negatives"}
+_ELSEWHERE |= {"folds": "validation", "splitter": "validation", "dead_zone": "validation"}
+
+
 def make_sampler(name: str, **parameters: Any) -> NegativeSampler:
     """A negative sampler by its name in :data:`SAMPLERS`.
 
@@ -362,9 +373,9 @@ def make_model(
     known = [p for p in inspect.signature(method.estimator).parameters if p != "random_state"]
     for parameter, value in parameters.items():
         if parameter not in known:
-            raise StudyError(
-                f"The method {name!r} has no parameter {parameter!r}.{suggest(parameter, known)}"
-            )
+            table = _ELSEWHERE.get(parameter)
+            hint = f" It belongs in [{table}]." if table else suggest(parameter, known)
+            raise StudyError(f"The method {name!r} has no parameter {parameter!r}.{hint}")
         check_setting(f"The method {name!r}", parameter, value, types[parameter])
     settings = {**method.parameters, **parameters}
     if "random_state" in types:

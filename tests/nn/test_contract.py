@@ -10,7 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import gossan as gs
 from gossan import io
-from gossan.exceptions import StudyError
+from gossan.exceptions import StudyError, SurveyDataError
 from gossan.methods import METHODS
 from gossan.nn.pixel_pairs import PixelPairClassifier
 
@@ -174,10 +174,34 @@ def test_a_network_of_other_code_is_not_taken(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(30, 4)), np.arange(30) % 2
     for code in ("one", "other"):
-        monkeypatch.setattr(io, "network_code", lambda code=code: code)
+        monkeypatch.setattr(io, "network_code", lambda module, code=code: code)  # noqa: ARG005
         with io.networks_kept(tmp_path):
             PixelPairClassifier(scoring="reference", **QUICK, random_state=0).fit(X, y)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
+
+
+def test_the_code_of_a_network_is_its_methods_own():
+    """Any module of a method's package counts for the whole of it; another method's does not."""
+    own = io.network_code("gossan.nn.pixel_pairs")
+    assert io.network_code(PixelPairClassifier.__module__) == own
+    assert METHODS["pixel-pairs"].code == own
+    assert io.network_code("gossan.nn.training") != own
+    assert METHODS["extra-trees"].code == ""
+
+
+def test_weights_of_another_run_are_refused(tmp_path):
+    """Both models are sound; their weights were exchanged."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 4)), np.arange(30) % 2
+    for seed in (0, 1):
+        model = PixelPairClassifier(scoring="reference", **QUICK, random_state=seed).fit(X, y)
+        io.save_model(tmp_path / str(seed), model, {})
+    told = io.load_model(tmp_path / "0")[1]["networks"][0]
+    assert told["epochs"] == 1
+    assert np.isfinite(told["validation_loss"])
+    (tmp_path / "0" / io.WEIGHTS).write_bytes((tmp_path / "1" / io.WEIGHTS).read_bytes())
+    with pytest.raises(SurveyDataError, match="is of another run, or was changed"):
+        io.load_model(tmp_path / "0")
 
 
 def test_kept_networks_end_with_the_body(tmp_path, monkeypatch):

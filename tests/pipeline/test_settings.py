@@ -38,3 +38,11 @@ def test_a_method_is_asked_too(tmp_path: Path) -> None:
     study = gs.read_study(write_district(synthetic_district(0, shape=(30, 30)), tmp_path))
     with pytest.raises(StudyError, match="outer is 5 and inner 7"):
         check_settings(study.with_method("pixel-pairs", inner=7, outer=5))
+
+
+def test_a_window_larger_than_the_area_is_refused(tmp_path: Path) -> None:
+    """Both sizes are told, and what may be changed."""
+    study = gs.read_study(write_district(synthetic_district(0, shape=(30, 30)), tmp_path))
+    with pytest.raises(StudyError, match=r"windows of 35 × 35 cells, and the area has 30 × 30"):
+        check_settings(study.with_method("pixel-pairs"))
+    check_settings(study.with_method("pixel-pairs-reference"))  # looks at no neighbour

@@ -59,17 +59,28 @@ def file_digest(path: str | os.PathLike[str]) -> str:
 
 
 @cache
-def network_code() -> str:
-    """Hash of what networks are trained and used by: gossan's ``nn``, torch and Lightning."""
+def network_code(module: str) -> str:
+    """Hash of what the networks of one method are trained and used by.
+
+    Parameters
+    ----------
+    module : str
+        A module of the method's package, such as ``"gossan.nn.pixel_pairs"``: its own files
+        count, those that all methods share, and the versions of torch and Lightning.
+
+    Returns
+    -------
+    str
+    """
     room = Path(__file__).resolve().parents[1] / "nn"
-    parts = [
-        (str(file.relative_to(room)), file_digest(file)) for file in sorted(room.rglob("*.py"))
-    ]
-    for package in ("torch", "lightning"):
+    package = module.removeprefix("gossan.nn").lstrip(".").partition(".")[0]
+    files = [*room.glob("*.py"), *(room / package).rglob("*.py")]
+    parts = [(str(file.relative_to(room)), file_digest(file)) for file in sorted(set(files))]
+    for name in ("torch", "lightning"):
         try:
-            parts.append((package, version(package)))
+            parts.append((name, version(name)))
         except PackageNotFoundError:  # what needs it says so
-            parts.append((package, "absent"))
+            parts.append((name, "absent"))
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

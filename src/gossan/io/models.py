@@ -21,6 +21,7 @@ from sklearn.neighbors import KDTree
 from sklearn.tree._tree import Tree
 
 from gossan.exceptions import SurveyDataError
+from gossan.io.digests import file_digest
 from gossan.io.files import read_json, reading, replacing, write_json
 from gossan.io.weights import read_weights, write_weights
 
@@ -71,6 +72,11 @@ def save_model(
         for network in networks:
             network["weights"] = {}
         write_weights(folder / WEIGHTS, weights, {"networks": len(networks)})
+        description = {
+            **description,
+            "weights": file_digest(folder / WEIGHTS),
+            "networks": [_told_of(network) for network in networks],
+        }
     content = _normalised(skops.io.dumps(estimator))
     with replacing(folder / "model.skops") as partial:
         partial.write_bytes(content)
@@ -122,7 +128,7 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
         estimator = skops.io.loads(content, trusted=untrusted)
         for part in _parts(estimator, set()):
             _check_compiled(part, path)
-    _give_weights(_networks(estimator), Path(folder) / WEIGHTS)
+    _give_weights(_networks(estimator), Path(folder) / WEIGHTS, description.get("weights"))
     return estimator, description
 
 
@@ -132,16 +138,21 @@ def _networks(estimator: Any) -> list[dict[str, Any]]:
     return [p for p in parts if isinstance(p, dict) and isinstance(p.get("weights"), dict)]
 
 
-def _give_weights(networks: list[dict[str, Any]], file: Path) -> None:
+def _told_of(network: dict[str, Any]) -> dict[str, float]:
+    """What a network says of its training: losses, epochs, seed."""
+    return {name: value for name, value in network.items() if isinstance(value, int | float)}
+
+
+def _give_weights(networks: list[dict[str, Any]], file: Path, digest: str | None) -> None:
     """Put the weights back where they were taken from."""
     if not networks:
         return
-    weights, description = read_weights(file)
-    if description.get("networks") != len(networks):
+    if digest != file_digest(file):
         raise SurveyDataError(
-            f"{file} holds the weights of {description.get('networks')} networks; the model beside "
-            f"it has {len(networks)}. They are of two runs: run the study again."
+            f"{file} is not the file that was written with the model beside it: it is of another "
+            "run, or was changed. Run the study again."
         )
+    weights, _ = read_weights(file)
     for name, value in weights.items():
         number, _, own = name.partition("/")
         networks[int(number)]["weights"][own] = value

@@ -224,7 +224,7 @@ def train_once(
     folder = io.networks_folder()
     if folder is None:
         return training(None)
-    key = joblib.hash((made_of, io.network_code()))
+    key = joblib.hash((made_of, io.network_code(type(network).__module__)))
     file, checkpoint = folder / f"{key}.safetensors", folder / str(key)
     with io.waiting_lock(folder / f"{key}.lock"):  # another worker may need the same network
         record = _kept(network, file)

@@ -219,12 +219,7 @@ def _own_workflow(study: Study, method: str, changed: Mapping[str, Any]) -> Work
     settings = study.method.parameters if method == study.method.name else {}
     model, sampler, draws = study_model(study.with_method(method, **{**settings, **changed}))
     name = f"{_called(method, changed)} × default"
-    return Workflow(name, method, "default", model, sampler, draws, code=_code(method))
-
-
-def _code(method: str) -> str:
-    """What the pieces of a method rest on besides its settings."""
-    return io.network_code() if METHODS[method].deep else ""
+    return Workflow(name, method, "default", model, sampler, draws, code=METHODS[method].code)
 
 
 def _called(method: str, changed: Mapping[str, Any]) -> str:
@@ -257,7 +252,7 @@ def _workflow(
         sampler=sampler,
         n_draws=count,
         role=role,
-        code=_code(method),
+        code=METHODS[method].code,
     )
 
 

@@ -52,8 +52,9 @@ def stage_keys(
         study.seed,
         of(others.file if others else None),
     ]
-    if METHODS[study.method.name].deep:
-        method.append(io.network_code())
+    entry = METHODS[study.method.name]
+    method += [entry.negatives, entry.draws, dict(entry.negatives_parameters)]
+    method += [dict(entry.parameters), entry.code]
     model = hash_of(labels, method)
     folds = hash_of(labels, method, study.validation.model_dump(exclude={"bootstrap"}))
     return {
@@ -84,10 +85,13 @@ def shown_digests(study: Study, digests: dict[Path, str]) -> dict[str, str]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, of gossan and of the packages that its answers rest on."""
+def versions(*, deep: bool = False) -> dict[str, str]:
+    """Versions of Python, of gossan and of the packages that its answers rest on.
+
+    Those of networks too, where a method learns with one.
+    """
     packages = ["gossan", "numpy", "scipy", "pandas", "scikit-learn", "numba", "xarray", "zarr"]
-    packages += ["rasterio", "shapely", "dask"]
+    packages += ["rasterio", "shapely", "dask", *(["torch", "lightning"] if deep else [])]
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
@@ -95,10 +99,10 @@ def versions() -> dict[str, str]:
 def _own_code() -> str:
     """Hash of gossan itself: what other code made is not taken for this code's work.
 
-    Left out is what only shows what was made, or drafts a study, and the networks, which few
-    methods use (:func:`gossan.io.network_code`).
+    Left out is what only shows what was made, or drafts a study, and what few methods rest on: the
+    networks and the entries of the catalogue, which the keys of those methods hold.
     """
-    left_out = {_CODE / "cli.py"}
+    left_out = {_CODE / "cli.py", _CODE / "methods.py"}
     for room in ("report", "draft", "nn"):
         left_out.update((_CODE / room).rglob("*.py"))
     return _code_hash(set(_CODE.rglob("*.py")) - left_out)

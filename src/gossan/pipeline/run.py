@@ -21,7 +21,12 @@ from gossan.methods import METHODS
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.inputs import ANNOTATION, decided_labels, opened
 from gossan.pipeline.keys import shown_digests, versions
-from gossan.pipeline.settings import check_settings, study_model, study_splitter
+from gossan.pipeline.settings import (
+    check_settings,
+    model_in_words,
+    study_model,
+    study_splitter,
+)
 from gossan.predict import predict_map
 from gossan.quality import StudyCheck, check_evidence
 from gossan.report import (
@@ -148,7 +153,12 @@ def _evaluation(
         cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
         names = [str(name) for name in deposits["name"]]
         stability = draw_stability(
-            model, cells, negatives=sampler, n_draws=n_draws, random_state=study.seed
+            model,
+            cells,
+            negatives=sampler,
+            n_draws=n_draws,
+            random_state=study.seed,
+            progress=run.steps("stability"),
         )
         evaluation = {
             "method": study.method.name,
@@ -228,7 +238,7 @@ def _targets(
         targets, _ = find_targets(score, known, deposits, **study.targets.model_dump())
         cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
         layers = [str(name) for name in evidence["layer"].to_numpy()]
-        targets, importance = _drivers(study, model, cells, labels, targets, layers)
+        targets, importance = _drivers(study, run, model, cells, labels, targets, layers)
         points = targets.drop(columns="geometry").set_geometry(
             gpd.points_from_xy(targets["easting"], targets["northing"], crs=targets.crs)
         )
@@ -241,6 +251,7 @@ def _targets(
 
 def _drivers(
     study: Study,
+    run: RunFolder,
     model: Any,
     cells: StudyCells,
     labels: xr.DataArray,
@@ -257,7 +268,9 @@ def _drivers(
     at_deposits = deposit_cells(cells, labels)
     explained = np.concatenate([at_targets, at_deposits[at_deposits >= 0]])
     X = cells.features[explained]
-    contributions = layer_contributions(model, X, ordinary, random_state=study.seed)
+    contributions = layer_contributions(
+        model, X, ordinary, random_state=study.seed, progress=run.steps("why here")
+    )
     middle = (slice(None), slice(None), *[size // 2 for size in X.shape[2:]])
     percentiles = _percentiles(X[: len(targets)][middle], ordinary[middle])
     described = describe_drivers(targets, contributions[: len(targets)], percentiles, layers)
@@ -337,7 +350,8 @@ def report_inputs(
         settings=study.model_dump(mode="json", exclude_none=True),
         provenance={
             "seed": study.seed,
-            "versions": versions(),
+            "estimator": model_in_words(study),
+            "versions": versions(deep=METHODS[study.method.name].deep),
             "inputs (SHA-256)": shown_digests(study, digests),
         },
         history=[f"{entry['source']}: {entry['message']}" for entry in history],
@@ -366,7 +380,8 @@ def _manifest(
             "stages": keys,
             "timings_s": run.timings,
             "reused": run.reused,
-            "versions": versions(),
+            "estimator": model_in_words(study),
+            "versions": versions(deep=METHODS[study.method.name].deep),
         },
     )
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+from sklearn import config_context
 
 from gossan import io
 from gossan.evidence import study_grid
+from gossan.exceptions import StudyError
 from gossan.labels import NegativeSampler
 from gossan.methods import METHODS, make_model, make_sampler
 from gossan.splits import make_splitter
@@ -28,6 +30,12 @@ def study_model(study: Study) -> tuple[Any, NegativeSampler, int]:
     model = make_model(name, random_state=study.seed, screen=study.method.screen, **parameters)
     sampler, draws = study_sampler(study)
     return model, sampler, draws
+
+
+def model_in_words(study: Study) -> str:
+    """The estimator with every setting that is in force, the catalogue's and the class's too."""
+    with config_context(print_changed_only=False):
+        return " ".join(study_model(study)[0].__repr__(N_CHAR_MAX=10_000).split())
 
 
 def method_parameters(study: Study, method: str) -> dict[str, Any]:
@@ -65,7 +73,22 @@ def check_settings(study: Study) -> None:
     sampler.check()
     if hasattr(model, "check"):
         model.check()
+    window = int(getattr(model, "window", 1))
+    if window > 1:
+        _check_window(study, window)
     study_splitter(study)
+
+
+def _check_window(study: Study, window: int) -> None:
+    """A window larger than the area would compare every cell with the whole of it."""
+    grid = study_grid(study)
+    rows, columns = grid.shape
+    if window > min(rows, columns):
+        raise StudyError(
+            f"The method {study.method.name!r} looks at windows of {window} × {window} cells, and "
+            f"the area has {rows} × {columns} cells of {grid.cell_size[0]:g} m. Set a smaller "
+            "window in [method] parameters, or a smaller cell_size in [area]."
+        )
 
 
 def study_splitter(study: Study) -> Any:

@@ -104,7 +104,7 @@ def cross_validate(
         Results of folds already done, by name; new ones are added as they finish, so that a
         killed run goes on where it was.
     progress : callable, optional
-        Called with (folds done, folds in all).
+        Called with (fits done, fits in all): one a fold and part of the background.
 
     Returns
     -------
@@ -121,15 +121,20 @@ def cross_validate(
     finished = {} if finished is None else finished
     ensemble = DrawEnsemble(model, negatives, n_draws, random_state)
     splits = list(splitter.split(cells.coordinates, cells.labels, cells.deposits))
+    n_parts = int(parts.max()) + 1
+    tell = _steps(progress, n_parts * len(splits))
+    tell(0)
     results = []
     for fold, (train, test) in enumerate(splits):
         name = f"fold-{fold}"
         if "rank_bounds" not in finished.get(name, {}):
             held_out = np.intersect1d(np.unique(cells.deposits[test]), np.flatnonzero(centres >= 0))
-            finished[name] = _run_fold(ensemble, cells, train, centres, held_out, parts)
+            finished[name] = _run_fold(
+                *(ensemble, cells, train, centres, held_out, parts),
+                _after(tell, fold * n_parts),
+            )
         results.append(finished[name])
-        if progress is not None:
-            progress(fold + 1, len(splits))
+        tell((fold + 1) * n_parts)
     return _pool(results, len(cells.labels), n_bootstrap, random_state)
 
 
@@ -143,6 +148,7 @@ def draw_stability(
     top: float = 0.05,
     max_cells: int = 50_000,
     random_state: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """How far the ranking of the area depends on which negatives and seeds were drawn.
 
@@ -153,10 +159,13 @@ def draw_stability(
     count = min(max_cells, len(cells.labels))
     shown = np.sort(rng.choice(len(cells.labels), count, replace=False))
     maps = []
+    tell = _steps(progress, repeats)
+    tell(0)
     for repeat in range(repeats):
         ensemble = DrawEnsemble(model, negatives, n_draws, random_state + 1 + repeat)
         ensemble.fit(cells.features, cells.training_labels, cells.coordinates)
         maps.append(score_cells(ensemble, cells.features, shown))
+        tell(repeat + 1)
     return dict(rank_stability(np.stack(maps), top=top))
 
 
@@ -213,6 +222,16 @@ def held_out_calibration(results: list[dict[str, Any]], bins: int = 10) -> dict[
     }
 
 
+def _steps(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
+    """Tells how many steps of a total are done, if anybody listens."""
+    return lambda done: None if progress is None else progress(done, total)
+
+
+def _after(tell: Callable[[int], None], before: int) -> Callable[[int], None]:
+    """The same teller, for what comes after so many steps."""
+    return lambda done: tell(before + done)
+
+
 def _run_fold(
     ensemble: DrawEnsemble,
     cells: StudyCells,
@@ -220,6 +239,7 @@ def _run_fold(
     centres: IntArray,
     held_out: IntArray,
     parts: IntArray,
+    done: Callable[[int], None],
 ) -> dict[str, Any]:
     """Fit one model a background part, rank the held-out deposits; all plain JSON values."""
     bounds, scores, quantiles, n_training = [], [], [], []
@@ -237,6 +257,7 @@ def _run_fold(
         scores.append(at_deposits)
         quantiles.append(np.quantile(background, _QUANTILES))
         n_training.append(fitted.n_training_cells_)
+        done(part + 1)
     return {
         "deposits": held_out.tolist(),
         "rank_bounds": np.mean(bounds, axis=0).tolist(),

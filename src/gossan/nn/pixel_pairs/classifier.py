@@ -62,7 +62,7 @@ class PixelPairClassifier(CellClassifier):
         Cells of the ring that the deep network compares, spread evenly; ``None`` for all of them.
         A small network that it taught compares them all, and the sample says what that one is
         wrong by, on average.
-    references : int, default 40
+    references : int, default 16
         Training cells of each class that a cell is compared with.
     members : int, default 10
         Networks, each of its own balanced draw of the negatives given; their mean is the score.
@@ -142,7 +142,7 @@ class PixelPairClassifier(CellClassifier):
         pair: PairKind = "absolute-difference",
         scoring: Literal["ring", "reference", "both"] = "ring",
         ring_pairs: int | None = 32,
-        references: int = 40,
+        references: int = 16,
         members: int = 10,
         protocol: Literal["held-out", "published"] = "held-out",
         learning_rate: float = 0.01,
