@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -120,6 +121,29 @@ def test_it_is_held_out_like_any_method(area, name):
     assert found.held_out["auc_background"] == pytest.approx(
         compared.table["auc_background"].iloc[0], abs=1e-4
     )
+
+
+def test_the_workers_of_a_comparison_keep_every_network(area, tmp_path):
+    """Those of the last pieces too, and the same figures from what was kept."""
+    model = gs.make_model("pixel-pairs-reference", random_state=0, **QUICK)
+    tables = []
+    for run in ("first", "second"):
+        with io.networks_kept(tmp_path / "networks"):
+            found = gs.compare_workflows(
+                [
+                    gs.Workflow(
+                        "pairs", "pixel-pairs-reference", "random", model, gs.RandomNegatives()
+                    )
+                ],
+                *area,
+                splitter=gs.DepositClusterFolds(3),
+                n_bootstrap=50,
+                n_jobs=2,
+                store=io.ArrayFolder(tmp_path / run),
+            )
+        tables.append(found.table.drop(columns="seconds"))
+        assert len(list((tmp_path / "networks").glob("*.safetensors"))) == 7
+    pd.testing.assert_frame_equal(*tables)
 
 
 def test_without_torch_the_remedy_is_told(tmp_path: Path):

@@ -294,8 +294,9 @@ def _run_all(
     if count == 1 or len(tasks) < 2 or isinstance(store, dict):
         finished = (_run_task(setting, *task, store) for task in tasks)
     else:
+        networks = io.networks_folder()  # asked now: joblib asks for its tasks in other threads
         finished = joblib.Parallel(count, return_as="generator_unordered")(
-            joblib.delayed(_run_in_worker)(os.getpid(), io.networks_folder(), setting, *task, store)
+            joblib.delayed(_run_in_worker)(os.getpid(), networks, setting, *task, store)
             for task in tasks
         )
     said: set[tuple[type[Warning], str]] = set()
