@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.metaestimators import available_if
@@ -99,7 +100,9 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         """How many cells across the estimator looks."""
         return int(getattr(self.estimator, "window", 1))
 
-    def fit(self, X: Any, y: npt.ArrayLike, coordinates: npt.ArrayLike) -> Self:
+    def fit(
+        self, X: Any, y: npt.ArrayLike, coordinates: npt.ArrayLike, *, layers: Any = None
+    ) -> Self:
         """Draw and fit.
 
         Parameters
@@ -111,6 +114,8 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
             1 positive, 0 known negative, -1 unlabelled.
         coordinates : array of shape (n, 2)
             Easting and northing of the cells.
+        layers : array of shape (n, layers), optional
+            What the sampler judges cells by; default: the cells of ``X`` themselves.
 
         Raises
         ------
@@ -123,7 +128,8 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         if not (y == 1).any():
             raise LabelError("No cell is labelled as a deposit, so there is nothing to learn from.")
         # A sampler judges a cell by its own layers, however far around the estimator looks.
-        features = centre_features(X) if self.negatives.needs_features else None
+        judged_by = X if layers is None else layers
+        features = centre_features(judged_by) if self.negatives.needs_features else None
         seeds = draw_seeds(self.random_state, self.n_draws)
         draws = self._draws(features, y, coordinates, seeds)
         shown = [np.sort(np.concatenate([labelled, drawn])) for drawn in draws]
@@ -152,6 +158,17 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
             squares += score**2
         mean = total / len(self.members_)
         return mean, np.sqrt(np.maximum(squares / len(self.members_) - mean**2, 0.0))
+
+    @available_if(lambda self: hasattr(self.estimator, "look_at"))
+    def look_at(self, evidence: xr.DataArray) -> xr.DataArray:
+        """What the estimator looks at in place of the evidence: see :mod:`gossan.looks`."""
+        return self.estimator.look_at(evidence)
+
+    @available_if(lambda self: hasattr(self.estimator, "attribute"))
+    def attribute(self, evidence: xr.DataArray, cells: Any, **settings: Any) -> FloatArray:
+        """What each layer adds to the mean score: see :func:`gossan.explain.explain_cells`."""
+        check_is_fitted(self)
+        return self.estimator.attribute(evidence, cells, members=self.members_, **settings)
 
     @available_if(lambda self: hasattr(self.estimator, "predict_block"))
     def predict_block_with_spread(self, block: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -10,12 +10,62 @@ import numpy.typing as npt
 import pandas as pd
 
 from gossan.draws import score_and_spread
+from gossan.evidence import CellFeatures
 
 FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.integer[Any]]
 
 _CELLS_PER_CALL = 65_536
 _BYTES_AT_ONCE = 200_000_000
 """Cells with a layer replaced that are held together: windows are large."""
+
+
+def explain_cells(
+    model: Any,
+    features: CellFeatures,
+    cells: IntArray,
+    *,
+    background: IntArray,
+    random_state: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> FloatArray:
+    """How much of some cells' scores is owed to each evidence layer.
+
+    An estimator that explains itself (``attribute``; networks do, by integrated gradients) is
+    asked; any other is explained by :func:`layer_contributions`.
+
+    Parameters
+    ----------
+    model : fitted classifier
+    features : CellFeatures
+        The study's cells and their evidence.
+    cells : ndarray of int, shape (n,)
+        Which of them to explain.
+    background : ndarray of int, shape (m,)
+        Which of them stand for ordinary ground.
+    random_state : int, default 0
+    progress : callable, optional
+        Called with (steps done, steps in all).
+
+    Returns
+    -------
+    ndarray of shape (n, layers)
+        In units of the score.
+    """
+    if hasattr(model, "attribute"):
+        places = np.column_stack([features.rows, features.columns])
+        return model.attribute(
+            features.evidence,
+            places[cells],
+            background=features[background],
+            progress=progress,
+        )
+    view = CellFeatures(
+        features.evidence, features.rows, features.columns, int(getattr(model, "window", 1))
+    )
+    return layer_contributions(
+        model, view[cells], view[background], random_state=random_state, progress=progress
+    )
 
 
 def layer_contributions(

@@ -15,6 +15,7 @@ from dask.callbacks import Callback
 
 from gossan.draws import score_and_spread
 from gossan.grid import Grid
+from gossan.looks import looked_at
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -70,8 +71,9 @@ def predict_map(
     >>> predict_map(model, evidence).shape
     (3, 4)
     """
-    _check_layers(model, evidence)
-    scores = lazy_map(model, evidence, block_size=block_size)
+    seen = looked_at(model, evidence)
+    _check_layers(model, seen)
+    scores = lazy_map(model, seen, block_size=block_size)
     with _BlockProgress(scores.npartitions, progress):
         # Blocks run one by one in this process: the model's own threads use the processor.
         scheduler = "distributed" if _has_cluster() else "synchronous"

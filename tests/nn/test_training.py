@@ -115,7 +115,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path):
 
 def test_a_loss_that_is_no_number_stops_training_with_the_step_and_the_cause():
     """Sound batches: the weights ran away. Otherwise the batch is named."""
-    with pytest.raises(TrainingError, match=r"step \d+ of epoch 1, though the batch is sound"):
+    with pytest.raises(TrainingError, match=r"step \d+ of epoch 1: the weights have grown"):
         fitted(rate=1e12)
     line = _Line()
     line.x[7] = torch.nan

@@ -24,6 +24,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from gossan import io
 from gossan.exceptions import SurveyDataError, TrainingError
 
+_GROWN = 1e4
+"""Weights beyond this are to blame for a loss that is no number, whatever the batch holds."""
 LAST = "last.ckpt"
 """Name of the checkpoint that an interrupted training goes on from."""
 
@@ -305,13 +307,10 @@ class _Learner(pl.LightningModule):
             f"The loss is no longer a number at step {step + 1} of epoch {self.current_epoch + 1}"
         )
         tensors = [part for part in batch if isinstance(part, Tensor)]
-        if not all(torch.isfinite(part).all() for part in tensors):
-            return f"{where}: the batch itself holds NaN or infinite values."
         largest = max(float(p.detach().abs().max()) for p in self.network.parameters())
-        return (
-            f"{where}, though the batch is sound: the weights have grown to {largest:.3g}. "
-            "Take a smaller learning_rate."
-        )
+        if largest < _GROWN and not all(torch.isfinite(part).all() for part in tensors):
+            return f"{where}: the batch itself holds NaN or infinite values."
+        return f"{where}: the weights have grown to {largest:.3g}. Take a smaller learning_rate."
 
 
 class _Book(Callback):

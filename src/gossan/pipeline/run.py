@@ -16,7 +16,7 @@ from gossan import io
 from gossan.annotate import count_decisions
 from gossan.datasets import truth_table
 from gossan.draws import DrawEnsemble
-from gossan.explain import layer_contributions, layer_importance
+from gossan.explain import explain_cells, layer_importance
 from gossan.methods import METHODS
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.inputs import ANNOTATION, decided_labels, opened
@@ -42,6 +42,7 @@ from gossan.report import (
 from gossan.study import Study
 from gossan.targets import describe_drivers, find_targets
 from gossan.validate import (
+    ModelView,
     StudyCells,
     cross_validate,
     deposit_cells,
@@ -150,7 +151,7 @@ def _evaluation(
             finished=run.fold_store(keys["folds"]),
             progress=run.steps("evaluation"),
         )
-        cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
+        cells = study_cells(evidence, labels)
         names = [str(name) for name in deposits["name"]]
         stability = draw_stability(
             model,
@@ -195,9 +196,10 @@ def _model(
     if not run.finished("model", key, outputs):
         with run.making("model", key, outputs):
             model, sampler, n_draws = study_model(study)
-            cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
+            cells = study_cells(evidence, labels)
+            model, features = ModelView(model, cells).within()
             ensemble = DrawEnsemble(model, sampler, n_draws, study.seed)
-            ensemble.fit(cells.features, cells.training_labels, cells.coordinates)
+            ensemble.fit(features, cells.training_labels, cells.coordinates, layers=cells.features)
             description = {
                 "study": study.name,
                 "method": study.method.model_dump(),
@@ -236,7 +238,7 @@ def _targets(
         # A cell that a geologist calls a deposit is no new ground either.
         known = decided_labels(labels)
         targets, _ = find_targets(score, known, deposits, **study.targets.model_dump())
-        cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
+        cells = study_cells(evidence, labels)
         layers = [str(name) for name in evidence["layer"].to_numpy()]
         targets, importance = _drivers(study, run, model, cells, labels, targets, layers)
         points = targets.drop(columns="geometry").set_geometry(
@@ -261,18 +263,21 @@ def _drivers(
     """What lifts each target, and each layer's weight over targets and known deposits."""
     rng = np.random.default_rng(study.seed)
     count = min(_BACKGROUND_SAMPLE, len(cells.labels))
-    ordinary = cells.features[np.sort(rng.choice(len(cells.labels), count, replace=False))]
+    sample = np.sort(rng.choice(len(cells.labels), count, replace=False))
     index = np.full(labels.shape, -1, dtype=np.int64)
     index[cells.rows, cells.columns] = np.arange(len(cells.rows))
     at_targets = index[targets["row"].to_numpy(), targets["column"].to_numpy()]
     at_deposits = deposit_cells(cells, labels)
     explained = np.concatenate([at_targets, at_deposits[at_deposits >= 0]])
-    X = cells.features[explained]
-    contributions = layer_contributions(
-        model, X, ordinary, random_state=study.seed, progress=run.steps("why here")
+    contributions = explain_cells(
+        model,
+        cells.features,
+        explained,
+        background=sample,
+        random_state=study.seed,
+        progress=run.steps("why here"),
     )
-    middle = (slice(None), slice(None), *[size // 2 for size in X.shape[2:]])
-    percentiles = _percentiles(X[: len(targets)][middle], ordinary[middle])
+    percentiles = _percentiles(cells.features[at_targets], cells.features[sample])
     described = describe_drivers(targets, contributions[: len(targets)], percentiles, layers)
     return described, layer_importance(contributions, layers)
 

@@ -1,6 +1,12 @@
 """Skill on held-out deposits: one method, or every workflow on the same folds."""
 
-from gossan.validate.cells import StudyCells, background_parts, deposit_cells, study_cells
+from gossan.validate.cells import (
+    ModelView,
+    StudyCells,
+    background_parts,
+    deposit_cells,
+    study_cells,
+)
 from gossan.validate.comparison import Comparison, Workflow, compare_workflows
 from gossan.validate.folds import (
     CrossValidation,
@@ -12,6 +18,7 @@ from gossan.validate.folds import (
 __all__ = [
     "Comparison",
     "CrossValidation",
+    "ModelView",
     "StudyCells",
     "Workflow",
     "background_parts",

@@ -12,6 +12,7 @@ import xarray as xr
 from gossan.annotate import label_decided
 from gossan.evidence import CellFeatures, valid_cells
 from gossan.grid import Grid
+from gossan.looks import learns_in_folds, looked_at, taught
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
@@ -72,6 +73,47 @@ def study_cells(evidence: xr.DataArray, labels: xr.DataArray, *, window: int = 1
         rows=rows,
         columns=columns,
     )
+
+
+class ModelView:
+    """The cells of a study as one estimator looks at them, after it has learnt without labels.
+
+    Parameters
+    ----------
+    model : classifier
+        Unfitted. Taught here by the evidence of the whole study (:func:`gossan.looks.taught`),
+        unless it learns within folds.
+    cells : StudyCells
+        Of single cells.
+    """
+
+    def __init__(self, model: Any, cells: StudyCells) -> None:
+        self.cells = cells
+        self._model = model
+        self._whole = None if learns_in_folds(model) else self._taught(None)
+
+    def within(self, shown: IntArray | None = None) -> tuple[Any, CellFeatures]:
+        """The model and what it looks at, where some cells are shown; default: all.
+
+        Parameters
+        ----------
+        shown : ndarray of int, optional
+            Cells to train on.
+        """
+        if self._whole is not None:
+            return self._whole
+        seen = None
+        if shown is not None:
+            seen = np.zeros(self.cells.features.evidence.shape[1:], dtype=bool)
+            seen[self.cells.rows[shown], self.cells.columns[shown]] = True
+        return self._taught(seen)
+
+    def _taught(self, seen: npt.NDArray[np.bool_] | None) -> tuple[Any, CellFeatures]:
+        evidence = self.cells.features.evidence
+        model = taught(self._model, evidence, seen)
+        looks = looked_at(model, evidence)
+        window = int(getattr(model, "window", 1))
+        return model, CellFeatures(looks, self.cells.rows, self.cells.columns, window)
 
 
 def deposit_cells(cells: StudyCells, labels: xr.DataArray) -> IntArray:

@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from gossan.mistakes import suggest
 from gossan.validate.cells import (
     FloatArray,
     IntArray,
+    ModelView,
     StudyCells,
     background_parts,
     deposit_cells,
@@ -223,6 +224,7 @@ class _Setting:
     parts: IntArray
     splits: list[tuple[IntArray, IntArray]]
     random_state: int
+    views: dict[str, ModelView] = field(default_factory=dict)
 
     @property
     def n_parts(self) -> int:
@@ -248,18 +250,14 @@ class _Setting:
         y, coordinates = self.cells.training_labels[shown], self.cells.coordinates[shown]
         return DrawnNegatives(workflows[0].sampler.sample_many(X, y, coordinates, seeds))
 
-    def fit(self, workflow: Workflow, drawn: DrawnNegatives, shown: IntArray) -> DrawEnsemble:
-        """A workflow's ensemble on the draws given."""
-        ensemble = DrawEnsemble(workflow.model, drawn, workflow.n_draws, self.random_state)
-        features = FeatureSubset(self.features(workflow), shown)
+    def fit(
+        self, workflow: Workflow, drawn: DrawnNegatives, shown: IntArray
+    ) -> tuple[DrawEnsemble, CellFeatures]:
+        """A workflow's ensemble on the draws given, and what it looks at."""
+        model, features = self.views[workflow.name].within(shown)
+        ensemble = DrawEnsemble(model, drawn, workflow.n_draws, self.random_state)
         y, coordinates = self.cells.training_labels[shown], self.cells.coordinates[shown]
-        return ensemble.fit(features, y, coordinates)
-
-    def features(self, workflow: Workflow) -> CellFeatures:
-        """The cells as the workflow's model looks at them."""
-        cells = self.cells
-        window = int(getattr(workflow.model, "window", 1))
-        return CellFeatures(cells.features.evidence, cells.rows, cells.columns, window)
+        return ensemble.fit(FeatureSubset(features, shown), y, coordinates), features
 
     def pieces(self) -> Iterator[tuple[int, int]]:
         """Folds and parts of the background, then the whole."""
@@ -287,6 +285,7 @@ def _run_all(
         for fold, part in setting.pieces()
         if any(_key(fold, part, workflow) not in store for workflow in group)
     ]
+    tasks = _taught(setting, tasks, store)
     total = len(_by_sampler(workflows)) * (len(setting.splits) * setting.n_parts + 1)
     if progress is not None:
         progress(total - len(tasks), total)
@@ -307,6 +306,31 @@ def _run_all(
                 warnings.warn(message, category, stacklevel=3)
         if progress is not None:
             progress(done, total)
+
+
+def _taught(
+    setting: _Setting, tasks: list[tuple[int, int, list[Workflow]]], store: Store
+) -> list[tuple[int, int, list[Workflow]]]:
+    """Let every workflow that is still to be run learn from the evidence, once for all workers.
+
+    One that cannot is recorded as failed in its pieces.
+    """
+    lost: dict[str, str] = {}
+    for workflow in {w.name: w for _, _, group in tasks for w in group}.values():
+        try:
+            setting.views[workflow.name] = ModelView(workflow.model, setting.cells)
+        except GossanError as error:
+            lost[workflow.name] = str(error)
+    left = []
+    for fold, part, group in tasks:
+        for workflow in group:
+            key = _key(fold, part, workflow)
+            if workflow.name in lost and key not in store:
+                store[key] = {"error": np.array(lost[workflow.name])}
+        kept = [workflow for workflow in group if workflow.name not in lost]
+        if kept:
+            left.append((fold, part, kept))
+    return left
 
 
 def _by_sampler(workflows: Sequence[Workflow]) -> list[list[Workflow]]:
@@ -357,8 +381,8 @@ def _fill_piece(
         for workflow in todo:
             start = time.perf_counter()
             try:
-                fitted = setting.fit(workflow, drawn, shown)
-                record = _judge(setting, fold, part, workflow, fitted)
+                fitted, features = setting.fit(workflow, drawn, shown)
+                record = _judge(setting, fold, part, fitted, features)
                 record["seconds"] = np.array(time.perf_counter() - start + for_draws)
             except GossanError as error:
                 record = {"error": np.array(str(error))}
@@ -366,10 +390,9 @@ def _fill_piece(
 
 
 def _judge(
-    setting: _Setting, fold: int, part: int, workflow: Workflow, model: Any
+    setting: _Setting, fold: int, part: int, model: DrawEnsemble, features: CellFeatures
 ) -> dict[str, npt.NDArray[Any]]:
     """Ranks of the held-out deposits and of the background; of every cell for the maps."""
-    features = setting.features(workflow)
     if fold == _FULL:
         scores = score_cells(model, features, np.arange(len(setting.cells.labels)))
         return {"ranks": _quantised(scores), "above_half": np.array((scores > 0.5).mean())}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from sklearn.base import clone
 
 from gossan.draws import DrawEnsemble, Sampler, score_and_spread
 from gossan.evaluate import held_out_summary, rank_bounds, rank_stability
@@ -16,6 +17,7 @@ from gossan.predict import predict_map
 from gossan.validate.cells import (
     FloatArray,
     IntArray,
+    ModelView,
     StudyCells,
     background_parts,
     deposit_cells,
@@ -115,7 +117,8 @@ def cross_validate(
     gossan.exceptions.LabelError
         If there are fewer deposits than folds, or a fold leaves nothing to train on.
     """
-    cells = study_cells(evidence, labels, window=int(getattr(model, "window", 1)))
+    cells = study_cells(evidence, labels)
+    view = ModelView(model, cells)
     centres = deposit_cells(cells, labels)
     parts = background_parts(cells, background_folds, max_background, random_state)
     finished = {} if finished is None else finished
@@ -130,7 +133,7 @@ def cross_validate(
         if "rank_bounds" not in finished.get(name, {}):
             held_out = np.intersect1d(np.unique(cells.deposits[test]), np.flatnonzero(centres >= 0))
             finished[name] = _run_fold(
-                *(ensemble, cells, train, centres, held_out, parts),
+                *(ensemble, view, train, centres, held_out, parts),
                 _after(tell, fold * n_parts),
             )
         results.append(finished[name])
@@ -155,6 +158,7 @@ def draw_stability(
     The whole ensemble of ``n_draws`` is fitted ``repeats`` times, each with its own seed, and
     scores a uniform sample of the study's cells; see :func:`gossan.evaluate.rank_stability`.
     """
+    model, features = ModelView(model, cells).within()
     rng = np.random.default_rng(random_state)
     count = min(max_cells, len(cells.labels))
     shown = np.sort(rng.choice(len(cells.labels), count, replace=False))
@@ -163,8 +167,8 @@ def draw_stability(
     tell(0)
     for repeat in range(repeats):
         ensemble = DrawEnsemble(model, negatives, n_draws, random_state + 1 + repeat)
-        ensemble.fit(cells.features, cells.training_labels, cells.coordinates)
-        maps.append(score_cells(ensemble, cells.features, shown))
+        ensemble.fit(features, cells.training_labels, cells.coordinates, layers=cells.features)
+        maps.append(score_cells(ensemble, features, shown))
         tell(repeat + 1)
     return dict(rank_stability(np.stack(maps), top=top))
 
@@ -234,7 +238,7 @@ def _after(tell: Callable[[int], None], before: int) -> Callable[[int], None]:
 
 def _run_fold(
     ensemble: DrawEnsemble,
-    cells: StudyCells,
+    view: ModelView,
     train: IntArray,
     centres: IntArray,
     held_out: IntArray,
@@ -242,17 +246,21 @@ def _run_fold(
     done: Callable[[int], None],
 ) -> dict[str, Any]:
     """Fit one model a background part, rank the held-out deposits; all plain JSON values."""
+    cells = view.cells
     bounds, scores, quantiles, n_training = [], [], [], []
     for part in range(int(parts.max()) + 1):
         in_part = (parts == part) | (parts == -2 - part)
         shown = train[~in_part[train]]
-        fitted = DrawEnsemble(**ensemble.get_params(deep=False)).fit(
-            FeatureSubset(cells.features, shown),
+        model, features = view.within(shown)
+        fitted = clone(ensemble).set_params(estimator=model)
+        fitted.fit(
+            FeatureSubset(features, shown),
             cells.training_labels[shown],
             cells.coordinates[shown],
+            layers=FeatureSubset(cells.features, shown),
         )
-        background = score_cells(fitted, cells.features, np.flatnonzero(parts == part))
-        at_deposits = score_cells(fitted, cells.features, centres[held_out])
+        background = score_cells(fitted, features, np.flatnonzero(parts == part))
+        at_deposits = score_cells(fitted, features, centres[held_out])
         bounds.append(rank_bounds(at_deposits, background))
         scores.append(at_deposits)
         quantiles.append(np.quantile(background, _QUANTILES))

@@ -1,0 +1,23 @@
+"""Masked-image pretraining: learn the evidence first, then map deposits from a handful."""
+
+from gossan.nn.masked_autoencoder.backbone import Backbone
+from gossan.nn.masked_autoencoder.network import (
+    PRESETS,
+    Architecture,
+    MaskedAutoencoder,
+    judged_values,
+    reconstruction_loss,
+)
+from gossan.nn.masked_autoencoder.pretraining import Pretraining, pretrain, untrained
+
+__all__ = [
+    "PRESETS",
+    "Architecture",
+    "Backbone",
+    "MaskedAutoencoder",
+    "Pretraining",
+    "judged_values",
+    "pretrain",
+    "reconstruction_loss",
+    "untrained",
+]

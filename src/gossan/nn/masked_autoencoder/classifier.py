@@ -1,0 +1,351 @@
+"""The estimator: a pretrained backbone, and a head that a handful of deposits can teach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import xarray as xr
+from scipy.special import expit
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from gossan.exceptions import StudyError
+from gossan.models import CellClassifier, CellExtraTrees
+from gossan.nn.devices import Precision, chosen_device
+from gossan.nn.masked_autoencoder.attribution import EmbeddedScore
+from gossan.nn.masked_autoencoder.backbone import Backbone
+from gossan.nn.masked_autoencoder.heads import (
+    HeadSettings,
+    drawn_odds,
+    linear_head,
+    linear_odds,
+    temperature,
+)
+from gossan.nn.masked_autoencoder.pretraining import Pretraining, pretrain, untrained
+
+FloatArray = npt.NDArray[np.floating[Any]]
+BoolArray = npt.NDArray[np.bool_]
+
+_HEADS = ("probe", "forest")
+
+
+class PretrainedClassifier(CellClassifier):
+    """Embeddings of a masked autoencoder, and a head (after Daruna et al. 2024).
+
+    The backbone learns without labels what goes with what in the evidence; the head learns from
+    the labelled cells' embeddings.
+
+    Parameters
+    ----------
+    backbone : Backbone or None, default None
+        From :func:`pretrain` or ``gossan pretrain``; ``None`` to pretrain one on the evidence of
+        the study, which is kept and shared by all folds.
+    head : {"probe", "forest"}, default "probe"
+        ``"probe"``: a linear head on the frozen embedding, with dropout and smoothed labels.
+        ``"forest"``: extra trees on the embedding and the layers together.
+    pretrained : bool, default True
+        ``False`` for the same network with the weights it starts from: what pretraining is
+        measured by.
+    strict : bool, default False
+        Whether even the unlabelled evidence of held-out ground is kept from the backbone: it is
+        then pretrained anew in every fold.
+    embedding : {"dense", "exact"}, default "dense"
+        ``"dense"``: each cell's own token, averaged over windows at half a window's stride.
+        ``"exact"``: the mean of the tokens of the window centred on the cell, one pass a cell.
+    members : int, default 5
+        Heads, each of its own seed; their mean is the score.
+    dropout : float, default 0.2
+    dropout_draws : int, default 20
+        Draws of dropout behind the spread of each head; 0 for none.
+    label_smoothing : float, default 0.1
+    calibrate : bool, default True
+        Whether log-odds are divided by a temperature that a fifth of the training cells, left
+        out by each head, settles.
+    preset : {"small", "base"}, default "small"
+    backbone_window, epochs, windows_per_epoch : int or None
+        Of the pretraining, in place of the defaults of :class:`Pretraining`.
+    accelerator : str, default "auto"
+    precision : {"32-true", "bf16-mixed", "16-mixed"}, default "32-true"
+    random_state : int, RandomState or None, default None
+
+    Attributes
+    ----------
+    members_ : list of dict
+        Linear heads; or one forest, ``forest_``.
+    classes_ : ndarray of shape (2,)
+
+    Notes
+    -----
+    ``fit`` takes the layers that :meth:`look_at` makes of the evidence, ``(n, columns)``; it may be
+    given any others. Maps, cross-validation and comparison make them.
+
+    **Missing values**: the backbone has a learned stand-in for every missing layer, so a cell with
+    any layer is scored; the head itself takes a missing column at its mean.
+
+    References
+    ----------
+    Daruna, A. et al. (2024). GFM4MPM. arXiv 2406.12756.
+    Guo, C. et al. (2017). On calibration of modern neural networks. ICML.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(60, 5)), np.repeat([1, 0], 30)
+    >>> X[y == 1] += 2.0
+    >>> score = PretrainedClassifier(random_state=0).fit(X, y).predict_proba(X)[:, 1]
+    >>> bool(score[y == 1].mean() > score[y == 0].mean())
+    True
+    """
+
+    own_threads: ClassVar[bool] = True
+    missing_values = "The backbone has a learned stand-in for every missing layer."
+
+    def __init__(
+        self,
+        backbone: Backbone | None = None,
+        *,
+        head: Literal["probe", "forest"] = "probe",
+        pretrained: bool = True,
+        strict: bool = False,
+        embedding: Literal["dense", "exact"] = "dense",
+        members: int = 5,
+        dropout: float = 0.2,
+        dropout_draws: int = 20,
+        label_smoothing: float = 0.1,
+        calibrate: bool = True,
+        preset: str = "small",
+        backbone_window: int | None = None,
+        epochs: int | None = None,
+        windows_per_epoch: int | None = None,
+        accelerator: str = "auto",
+        precision: Precision = "32-true",
+        random_state: Any = None,
+    ) -> None:
+        self.backbone = backbone
+        self.head = head
+        self.pretrained = pretrained
+        self.strict = strict
+        self.embedding = embedding
+        self.members = members
+        self.dropout = dropout
+        self.dropout_draws = dropout_draws
+        self.label_smoothing = label_smoothing
+        self.calibrate = calibrate
+        self.preset = preset
+        self.backbone_window = backbone_window
+        self.epochs = epochs
+        self.windows_per_epoch = windows_per_epoch
+        self.accelerator = accelerator
+        self.precision = precision
+        self.random_state = random_state
+
+    @property
+    def learns_in_folds(self) -> bool:
+        """Whether it learns, even without labels, from the training fold's evidence alone."""
+        return self.strict and self.backbone is None
+
+    @property
+    def pretraining(self) -> Pretraining:
+        """How its backbone is pretrained."""
+        given = {
+            "window": self.backbone_window,
+            "epochs": self.epochs,
+            "windows_per_epoch": self.windows_per_epoch,
+        }
+        seed = self.random_state if isinstance(self.random_state, int | np.integer) else 0
+        return Pretraining(
+            preset=self.preset,
+            accelerator=self.accelerator,
+            precision=self.precision,
+            random_state=int(seed),
+            **{name: value for name, value in given.items() if value is not None},
+        )
+
+    def check(self) -> None:
+        """Raise :class:`StudyError` if a setting cannot be, before anything is fitted."""
+        if self.head not in _HEADS:
+            raise StudyError(f"head is {self.head!r}: one of {', '.join(_HEADS)}.")
+        if self.embedding not in ("dense", "exact"):
+            raise StudyError(f"embedding is {self.embedding!r}: one of dense, exact.")
+        if self.members < 1:
+            raise StudyError(f"members is {self.members}: at least 1 is needed.")
+        if self.dropout_draws < 0:
+            raise StudyError(f"dropout_draws is {self.dropout_draws}: give 0 or more.")
+        for name in ("dropout", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise StudyError(f"{name} is {getattr(self, name)}: give a share below 1.")
+        if self.backbone is not None and not isinstance(self.backbone, Backbone):
+            raise StudyError(
+                f"backbone is {self.backbone!r}: give a Backbone, such as `Backbone.load(file)`."
+            )
+        chosen_device(self.accelerator)
+        self.pretraining.check()
+
+    def learn_evidence(self, evidence: xr.DataArray, cells: BoolArray | None = None) -> Self:
+        """A clone whose backbone has learnt from evidence, without labels.
+
+        Parameters
+        ----------
+        evidence : xarray.DataArray
+            ``(layer, y, x)``.
+        cells : ndarray of shape (y, x), bool, optional
+            Cells that may be seen; default: all.
+        """
+        self.check()
+        if self.backbone is not None and self.pretrained:
+            return self
+        if self.pretrained:
+            learnt = pretrain(evidence, self.pretraining, learnt_from=cells)
+        elif self.backbone is not None:
+            learnt = self.backbone.untrained()
+        else:
+            learnt = untrained(evidence, self.pretraining)
+        return clone(self).set_params(backbone=learnt, pretrained=True)
+
+    def look_at(self, evidence: xr.DataArray) -> xr.DataArray:
+        """The embeddings of an area, layer by layer; of a forest the evidence before them."""
+        embedded = self._learnt.embed(
+            evidence, exact=self.embedding == "exact", accelerator=self.accelerator
+        )
+        if self.head == "probe":
+            return embedded
+        plain = evidence.drop_vars([n for n in evidence.coords if n not in embedded.coords])
+        return xr.concat([plain, embedded], dim="layer", combine_attrs="drop")
+
+    def attribute(
+        self,
+        evidence: xr.DataArray,
+        cells: npt.NDArray[np.int64],
+        *,
+        background: FloatArray,
+        members: Sequence[PretrainedClassifier] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> FloatArray:
+        """How much of some cells' mean score is owed to each layer.
+
+        Of a probe by integrated gradients against the background's mean; of a forest by putting
+        the background's mean in the place of a layer round the cell, one layer after another.
+
+        Parameters
+        ----------
+        evidence : xarray.DataArray
+            ``(layer, y, x)``.
+        cells : ndarray of shape (n, 2)
+            Rows and columns.
+        background : ndarray of shape (m, layers)
+            Cells of ordinary ground.
+        members : sequence of PretrainedClassifier, optional
+            Fitted heads on this backbone, whose mean is explained; default: this one.
+        progress : callable, optional
+            Called with (cells done, cells in all).
+
+        Returns
+        -------
+        ndarray of shape (n, layers)
+        """
+        heads = [self] if members is None else list(members)
+        explained = EmbeddedScore(
+            self._learnt,
+            heads,
+            evidence,
+            exact=self.embedding == "exact",
+            accelerator=self.accelerator,
+        )
+        way = explained.integrated_gradients if self.head == "probe" else explained.without_layers
+        baseline = _means(background)
+        found = []
+        for done, (row, column) in enumerate(cells):
+            found.append(way(int(row), int(column), baseline))
+            if progress is not None:
+                progress(done + 1, len(cells))
+        return np.array(found).reshape(len(cells), evidence.sizes["layer"])
+
+    @property
+    def _learnt(self) -> Backbone:
+        """The backbone that it looks through."""
+        if self.backbone is None:
+            raise StudyError(
+                "There is no backbone yet: give one, or call learn_evidence(evidence) first."
+            )
+        return self.backbone
+
+    def _fit_cells(self, X: FloatArray, positive: BoolArray) -> None:
+        self.check()
+        generator = check_random_state(self.random_state)
+        if self.head == "forest":
+            seed = int(generator.randint(2**31))
+            self.forest_ = CellExtraTrees(random_state=seed).fit(X, positive.astype(int))
+            return
+        self.fill_ = _means(X)
+        embeddings = np.where(np.isfinite(X), X, self.fill_)
+        seeds = [int(generator.randint(2**31)) for _ in range(self.members)]
+        self.members_ = [self._fit_head(embeddings, positive, seed) for seed in seeds]
+
+    def _fit_head(self, embeddings: FloatArray, positive: BoolArray, seed: int) -> dict[str, Any]:
+        """One linear head, and the temperature of its log-odds."""
+        taught, judged = np.arange(len(positive)), np.empty(0, dtype=np.int64)
+        if self.calibrate and min(positive.sum(), (~positive).sum()) >= 5:
+            taught, judged = _split(positive, np.random.default_rng(seed))
+        settings = HeadSettings(self.dropout, self.label_smoothing)
+        head = linear_head(embeddings[taught], positive[taught], settings, seed)
+        odds = linear_odds(head, embeddings[judged])
+        return {**head, "seed": seed, "temperature": temperature(odds, positive[judged])}
+
+    def _score_cells(self, X: FloatArray) -> FloatArray:
+        if self.head == "forest":
+            return self.forest_.predict_proba(X)[:, 1]
+        return np.mean([self._odds_to_score(head, X) for head in self.members_], axis=0)
+
+    def _odds_to_score(self, head: dict[str, Any], X: FloatArray) -> FloatArray:
+        embeddings = np.where(np.isfinite(X), X, self.fill_)
+        return expit(linear_odds(head, embeddings) / head["temperature"])
+
+    def predict_with_spread(self, X: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """The score, and its standard deviation over heads and draws of dropout, each (n,)."""
+        values = self._checked(X)
+        if self.head == "forest":
+            return self.forest_.predict_with_spread(values)
+        embeddings = np.where(np.isfinite(values), values, self.fill_)
+        draws = [
+            expit(self._drawn(head, embeddings) / head["temperature"]) for head in self.members_
+        ]
+        return self._score_cells(values), np.concatenate(draws).std(axis=0)
+
+    def torch_score(self, embeddings: Tensor) -> Tensor:
+        """The score of a probe as torch computes it, (n, width) → (n,), for its gradients."""
+        found = []
+        for head in self.members_:
+            parts = (*(head[name] for name in ("centre", "scale")), head["weights"]["slope"])
+            centre, scale, slope = (torch.from_numpy(part).to(embeddings) for part in parts)
+            odds = (embeddings - centre) / scale @ slope + float(head["weights"]["intercept"][0])
+            found.append(torch.sigmoid(odds / head["temperature"]))
+        return torch.stack(found).mean(dim=0)
+
+    def _drawn(self, head: dict[str, Any], embeddings: FloatArray) -> FloatArray:
+        """Log-odds under draws of dropout, or the head's own, (draws, n)."""
+        if self.dropout_draws == 0:
+            return linear_odds(head, embeddings)[None]
+        return drawn_odds(head, embeddings, self.dropout, self.dropout_draws, head["seed"])
+
+
+def _means(X: FloatArray) -> FloatArray:
+    """Mean of each column where it is observed; 0 where it nowhere is."""
+    observed = np.isfinite(X)
+    total = np.where(observed, X, 0.0).sum(axis=0)
+    return total / np.maximum(observed.sum(axis=0), 1)
+
+
+def _split(
+    positive: BoolArray, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Four fifths of each class to learn from, one fifth to calibrate by."""
+    parts = [rng.permutation(np.flatnonzero(positive == label)) for label in (True, False)]
+    ends = [max(1, len(part) // 5) for part in parts]
+    judged = np.concatenate([part[:end] for part, end in zip(parts, ends, strict=True)])
+    taught = np.concatenate([part[end:] for part, end in zip(parts, ends, strict=True)])
+    return np.sort(taught), np.sort(judged)

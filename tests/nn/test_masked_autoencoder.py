@@ -1,0 +1,414 @@
+"""Masked-image pretraining: what is hidden, what is judged, and what the backbone then says."""
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gossan import io
+from gossan.exceptions import StudyError, SurveyDataError, TrainingError
+from gossan.grid import Grid
+from gossan.nn.masked_autoencoder import (
+    PRESETS,
+    Architecture,
+    Backbone,
+    MaskedAutoencoder,
+    Pretraining,
+    judged_values,
+    pretrain,
+    reconstruction_loss,
+)
+from gossan.nn.masked_autoencoder.backbone import window_corners
+from gossan.nn.masked_autoencoder.pretraining import MaskedLoss, untrained
+from gossan.nn.masked_autoencoder.windows import (
+    Area,
+    Standard,
+    TiledBatches,
+    WindowSource,
+    training_and_validation,
+)
+
+TINY = Architecture(5, 1, width=8, blocks=1, heads=2, decoder_width=8)
+QUICK = {"window": 5, "epochs": 2, "windows_per_epoch": 64, "batch_size": 32}
+QUICK |= {"accelerator": "cpu"}
+
+
+def stack(shape=(24, 30), layers=("Cu", "Pb", "granite"), seed=0, gaps=True):
+    """Two smooth layers, the second the first's mirror, and one of 0 and 1."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.indices(shape)
+    wave = np.sin(rows / 4 + rng.uniform(0, 6)) + np.cos(columns / 5 + rng.uniform(0, 6))
+    values = np.stack([wave, -2 * wave + 3, wave > 0.5]).astype("float32")
+    values[:2] += 0.05 * rng.normal(size=(2, *shape)).astype("float32")
+    if gaps:
+        values[0, 3:6, 3:9] = np.nan
+        values[:, :2, :2] = np.nan
+    grid = Grid.from_bounds((0, 0, 100 * shape[1], 100 * shape[0]), 100, "EPSG:32650")
+    return grid.to_dataarray(values, layers=list(layers))
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return pretrain(stack(), Pretraining(**QUICK))
+
+
+def test_published_sizes():
+    """The preset `base` has the sizes of the public code of this line."""
+    base = PRESETS["base"]
+    assert (base.window, base.patch, base.tokens) == (33, 3, 121)
+    assert (base.width, base.blocks, base.heads) == (256, 6, 8)
+    assert (base.decoder_width, base.decoder_blocks, base.decoder_heads) == (128, 2, 4)
+    assert Pretraining().visible == round(0.25 * PRESETS["small"].tokens)
+
+
+def test_loss_by_hand():
+    """Two tokens of two layers: the mean over what was hidden and is observed, and no more."""
+    target = torch.tensor([[[1.0, 0.0], [3.0, torch.nan]]])
+    judged = judged_values(target, torch.tensor([[0]]), torch.tensor([[False, True]]), 2)
+    # Token 0 is visible but its second layer is hidden; token 1 is hidden, its second one missing.
+    assert judged.tolist() == [[[False, True], [True, False]]]
+    prediction = torch.tensor([[[9.0, 2.0], [1.0, 9.0]]])
+    loss = reconstruction_loss(prediction, target, judged, torch.tensor([False, False]))
+    assert float(loss) == pytest.approx(((2.0 - 0.0) ** 2 + (1.0 - 3.0) ** 2) / 2)
+    binary = reconstruction_loss(prediction, target, judged, torch.tensor([False, True]))
+    assert float(binary) == pytest.approx((np.log1p(np.exp(2.0)) + 4.0) / 2)
+
+
+def test_what_is_visible_or_missing_never_changes_the_loss():
+    """Neither the prediction of a visible value nor that of a missing one has a gradient."""
+    torch.manual_seed(0)
+    windows = torch.randn(3, 4, 5, 5)
+    windows[0, 1, 2:4, 1:] = torch.nan
+    network = MaskedAutoencoder(4, TINY)
+    patches = network.patches(windows)
+    keep = torch.stack([torch.randperm(25)[:6] for _ in range(3)])
+    judged = judged_values(patches, keep, torch.zeros(3, 4, dtype=torch.bool), 4)
+    prediction = torch.randn_like(patches, requires_grad=True)
+    loss = reconstruction_loss(prediction, patches, judged, torch.zeros(4, dtype=torch.bool))
+    loss.backward()
+    assert torch.isfinite(loss)
+    visible = torch.zeros(3, 25, dtype=torch.bool).scatter(1, keep, True)
+    assert (prediction.grad[visible] == 0).all()
+    assert (prediction.grad[torch.isnan(patches)] == 0).all()
+    assert (prediction.grad[judged] != 0).all()
+    assert float(judged.sum()) == float((~visible[:, :, None] & torch.isfinite(patches)).sum())
+
+
+def test_nothing_hidden_reaches_the_encoder():
+    """Whatever the hidden values are, what the network predicts is the same."""
+    torch.manual_seed(0)
+    network = MaskedAutoencoder(3, TINY).eval()
+    windows = torch.randn(2, 3, 5, 5)
+    keep, dropped = torch.tensor([[0, 7, 13], [2, 3, 24]]), torch.tensor([[False, True, False]] * 2)
+    other = torch.randn(2, 3, 25)
+    for window in range(2):
+        other[window, :, keep[window]] = windows[window].flatten(1)[:, keep[window]]
+    other[:, 1] = torch.randn(2, 25)  # a hidden layer differs even in visible tokens
+    other[1, 0, 5] = torch.nan
+    other = other.view(2, 3, 5, 5)
+    torch.testing.assert_close(network(windows, keep, dropped), network(other, keep, dropped))
+    assert network.encode(windows, keep).shape == (2, 3, 8)  # visible tokens alone
+
+
+def test_patches_hold_their_cells():
+    """A token of 3 × 3 cells is those cells, layer by layer."""
+    network = MaskedAutoencoder(2, replace(TINY, window=9, patch=3))
+    windows = torch.arange(2 * 81.0).view(1, 2, 9, 9)
+    patches = network.patches(windows)
+    assert patches.shape == (1, 9, 18)
+    torch.testing.assert_close(patches[0, 4, 9:], windows[0, 1, 3:6, 3:6].flatten())
+
+
+def test_the_same_is_hidden_in_every_validation():
+    """Epochs are judged by one task; training draws anew."""
+    loss = MaskedLoss(Pretraining(**QUICK), np.zeros(3, dtype=bool))
+    network = MaskedAutoencoder(3, TINY)
+    windows = torch.randn(8, 3, 5, 5)
+    network.eval()
+    with torch.inference_mode():
+        assert float(loss(network, (windows,))) == float(loss(network, (windows,)))
+    keep, dropped = loss.hidden(2000, 3)
+    assert keep.shape == (2000, 6)
+    assert dropped.float().mean() == pytest.approx(0.5 * 0.25, abs=0.02)
+
+
+def test_windows_are_those_of_the_area_and_one_scale_holds_for_all():
+    """From memory, and tile by tile from a store, with a halo beyond the edge."""
+    evidence = stack()
+    standard = Standard(np.array([1.0, 2.0, 0.0], "f4"), np.array([2.0, 0.5, 1.0], "f4"))
+    area = Area(evidence, np.array([0, 1, 2]), np.ones(evidence.shape[1:], dtype=bool))
+    source = WindowSource([area], standard, 5)
+    (found,) = source[np.arange(len(source))]
+    padded = np.pad(evidence.values, ((0, 0), (2, 2), (2, 2)), constant_values=np.nan)
+    views = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(1, 2))
+    expected = np.moveaxis(views, 0, 2).reshape(-1, 3, 5, 5)
+    expected = np.clip(
+        (expected - standard.centre[:, None, None]) / standard.scale[:, None, None], -5, 5
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_tiles_from_a_store_give_the_same_windows(monkeypatch):
+    """An area larger than memory is read tile by tile, every window once."""
+    from gossan.nn.masked_autoencoder import windows
+
+    evidence = stack()
+    area = Area(evidence, np.array([0, 1, 2]), ~np.isnan(evidence.values).all(axis=0))
+    standard = Standard(np.zeros(3, "f4"), np.ones(3, "f4"))
+    (whole,) = WindowSource([area], standard, 5)[np.arange(area.centres.sum())]
+    monkeypatch.setattr(windows, "_BYTES_HELD", 0)
+    monkeypatch.setattr(windows, "_TILE", 10)
+    lazy = Area(evidence.chunk({"y": 10, "x": 10}), area.order, area.centres)
+    source = WindowSource([lazy], standard, 5)
+    batches = TiledBatches(source.groups, 16, seed=1)
+    seen = np.concatenate(list(batches))
+    assert sorted(seen.tolist()) == list(range(len(source)))
+    assert all(any(np.isin(batch, group).all() for group in source.groups) for batch in batches)
+    found = torch.cat([source[batch][0] for batch in batches])
+    np.testing.assert_array_equal(_sorted(found), _sorted(whole))
+
+
+def _sorted(windows):
+    flat = np.nan_to_num(np.asarray(windows), nan=9.0).reshape(len(windows), -1)
+    return flat[np.lexsort(flat.T)]
+
+
+def test_an_epoch_of_a_large_area_reads_some_tiles_and_counts_its_batches():
+    """As many windows as were asked for, from a few tiles, other ones each epoch."""
+    groups = list(np.arange(40_000).reshape(400, 100))
+    batches = TiledBatches(groups, 32, per_epoch=640, seed=0)
+    epochs = []
+    for epoch in range(2):
+        batches.set_epoch(epoch)
+        drawn = list(batches)
+        assert len(drawn) == len(batches)
+        assert sum(map(len, drawn)) == 640
+        epochs.append({int(n) // 100 for batch in drawn for n in batch})
+    assert len(epochs[0]) <= 16
+    assert epochs[0] != epochs[1]
+
+
+def test_training_never_sees_a_cell_that_judges():
+    """No window to learn from overlaps a window to judge by."""
+    evidence = stack((60, 70), gaps=False)
+    training, validation = training_and_validation(evidence, 5, share=0.2)
+    assert validation.any()
+    seen = [
+        np.pad(np.lib.stride_tricks.sliding_window_view(np.pad(part, 2), (5, 5)).any((2, 3)), 0)
+        for part in (training, validation)
+    ]
+    assert not (seen[0] & seen[1]).any()
+
+
+def test_pretraining_learns_and_is_repeatable():
+    """The loss falls below that of predicting the mean; the same seed gives the same weights."""
+    settings = Pretraining(**{**QUICK, "epochs": 12, "windows_per_epoch": 256})
+    evidence = stack((40, 40))
+    first, second = pretrain(evidence, settings), pretrain(evidence, settings)
+    for name, value in first.learned["weights"].items():
+        np.testing.assert_array_equal(second.learned["weights"][name], value)
+    losses = first.description["validation_loss"]
+    assert losses[-1] < 0.6 * losses[0]
+    other = pretrain(evidence, replace(settings, random_state=1))
+    assert not np.array_equal(
+        other.learned["weights"]["embedding.weight"], first.learned["weights"]["embedding.weight"]
+    )
+
+
+def test_an_interrupted_pretraining_ends_with_the_same_weights(tmp_path, monkeypatch):
+    """Killed after an epoch, it goes on from there."""
+    settings = Pretraining(**QUICK)
+    whole = pretrain(stack(), settings)
+
+    class Killed(Exception):
+        pass
+
+    def kill(done, total):
+        raise Killed
+
+    with io.networks_kept(tmp_path):
+        with pytest.raises(Killed):
+            pretrain(stack(), settings, progress=kill)
+        assert list(tmp_path.glob("*/last.ckpt"))
+        told = []
+        resumed = pretrain(stack(), settings, progress=lambda *step: told.append(step))
+        assert told == [(2, 2)]
+    for name, value in whole.learned["weights"].items():
+        np.testing.assert_array_equal(resumed.learned["weights"][name], value)
+
+
+def test_areas_with_other_layers_share_a_backbone():
+    """Layers are matched by name; one that an area lacks is missing there."""
+    other = stack(layers=("Pb", "Zn", "granite"), seed=1)
+    found = pretrain({"here": stack(), "there": other}, Pretraining(**QUICK))
+    assert found.layers == ["Cu", "Pb", "granite", "Zn"]
+    assert found.description["areas"] == ["here", "there"]
+    embedded = found.embed(other)
+    np.testing.assert_array_equal(np.isfinite(embedded[0]), np.isfinite(other).any("layer"))
+    swapped = found.embed(other[[2, 0, 1]])
+    np.testing.assert_allclose(swapped, embedded, atol=1e-5)
+
+
+def test_what_must_not_be_seen_is_not_seen():
+    """Evidence outside the cells allowed changes nothing: neither scales nor weights."""
+    evidence = stack((40, 40))
+    allowed = np.zeros((40, 40), dtype=bool)
+    allowed[:, :25] = True
+    changed = evidence.copy()
+    changed[:, :, 25:] = 99.0
+    settings = Pretraining(**QUICK)
+    one, other = (pretrain(e, settings, learnt_from=allowed) for e in (evidence, changed))
+    np.testing.assert_array_equal(one.learned["centre"], other.learned["centre"])
+    for name, value in one.learned["weights"].items():
+        np.testing.assert_array_equal(other.learned["weights"][name], value)
+
+
+def test_exact_embeddings_are_those_of_the_windows(backbone):
+    """The mean token of the window centred on each cell."""
+    evidence = stack()
+    padded = np.pad(evidence.values, ((0, 0), (2, 2), (2, 2)), constant_values=np.nan)
+    views = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(1, 2))
+    windows = np.moveaxis(views, 0, 2).reshape(-1, 3, 5, 5)
+    expected = backbone.embed_windows(windows).T.reshape(-1, *evidence.shape[1:])
+    known = np.isfinite(evidence.values).any(axis=0)
+    found = backbone.embed(evidence, exact=True)
+    np.testing.assert_allclose(found.values[:, known], expected[:, known], atol=1e-5)
+    assert np.isnan(found.values[:, ~known]).all()
+
+
+@pytest.mark.parametrize("patch", [1, 3])
+def test_dense_embeddings_are_the_mean_of_each_cells_tokens(patch, monkeypatch):
+    """Cell by cell over the windows that hold it, in one tile or in many."""
+    from gossan.nn.masked_autoencoder import backbone as module
+
+    evidence = stack((17, 14))
+    found = untrained(evidence, Pretraining(window=9, patch=patch))
+    network, stride = found.network(), found.stride
+    values = found.standard.applied(evidence.values)
+    padded = torch.from_numpy(np.pad(values, ((0, 0), (8, 8), (8, 8)), constant_values=np.nan))
+    total, count = np.zeros((found.width, 17, 14)), np.zeros((17, 14))
+    with torch.inference_mode():
+        for top in range(-8, 17):
+            for left in range(-8, 14):
+                if top % stride or left % stride:
+                    continue
+                window = padded[:, top + 8 : top + 17, left + 8 : left + 17]
+                tokens = network.encode(window[None])[0].numpy()
+                for row in range(max(top, 0), min(top + 9, 17)):
+                    for column in range(max(left, 0), min(left + 9, 14)):
+                        token = (row - top) // patch * (9 // patch) + (column - left) // patch
+                        total[:, row, column] += tokens[token]
+                        count[row, column] += 1
+    known = np.isfinite(evidence.values).any(axis=0)
+    whole = found.embed(evidence)
+    np.testing.assert_allclose(whole.values[:, known], (total / count)[:, known], atol=1e-5)
+    monkeypatch.setattr(module, "_TILE", 6)
+    np.testing.assert_allclose(found.embed(evidence), whole, atol=1e-5)
+    monkeypatch.setattr(module, "_BYTES_HELD", 0)
+    lazy = found.embed(evidence.chunk({"y": 5}))
+    assert lazy.chunks is not None
+    np.testing.assert_allclose(lazy, whole, atol=1e-5)
+
+
+def test_corners_do_not_depend_on_the_rectangle():
+    """A cell is in the same windows, whichever tile asks."""
+
+    def absolute(top, left, shape):
+        corners = window_corners(top, left, shape, 7, 3) + np.array([top - 6, left - 6])
+        return {tuple(c) for c in corners.tolist()}
+
+    whole = absolute(0, 0, (20, 20))
+    part = absolute(8, 5, (4, 3))
+    assert part == {(r, c) for r, c in whole if r + 7 > 8 and r < 12 and c + 7 > 5 and c < 8}
+
+
+def test_a_cell_with_few_layers_is_embedded(backbone):
+    """A third of the layers missing, or all but one: an embedding, and one of its own."""
+    evidence = stack(gaps=False)
+    poor = evidence.copy()
+    poor[0] = np.nan
+    poor[2] = np.nan
+    found = backbone.embed(poor)
+    assert np.isfinite(found).all()
+    assert not np.allclose(found, backbone.embed(evidence))
+
+
+def test_a_backbone_comes_back_from_disk(backbone, tmp_path):
+    """Its layers, scales, sizes and history, and the same embeddings; equal bytes."""
+    file = tmp_path / "backbone.safetensors"
+    backbone.save(file)
+    first = file.read_bytes()
+    found = Backbone.load(file)
+    assert found.layers == backbone.layers
+    assert found.description == backbone.description
+    np.testing.assert_array_equal(found.embed(stack()), backbone.embed(stack()))
+    found.save(file)
+    assert file.read_bytes() == first
+
+
+@pytest.mark.parametrize("length", [0, 100, 5_000, -1])
+def test_a_backbone_cut_short_is_refused(backbone, tmp_path, length):
+    """At any length, by name."""
+    file = tmp_path / "backbone.safetensors"
+    backbone.save(file)
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(SurveyDataError, match=r"backbone\.safetensors holds no weights"):
+        Backbone.load(file)
+
+
+def test_a_pickle_and_anothers_weights_are_no_backbone(tmp_path):
+    """Neither is executed or believed."""
+    file = tmp_path / "backbone.safetensors"
+    file.write_bytes(pickle.dumps({"weights": 1}))
+    with pytest.raises(SurveyDataError, match="Nothing in it was executed"):
+        Backbone.load(file)
+    io.write_weights(file, {"a": np.zeros(3)}, {"layers": ["Cu"]})
+    with pytest.raises(SurveyDataError, match="is no backbone"):
+        Backbone.load(file)
+
+
+def test_a_study_without_a_common_layer_is_told_the_nearest(backbone):
+    """Which layers either has, and what was perhaps meant."""
+    with pytest.raises(StudyError, match=r"none of the study's 3 layers.*Did you mean 'granite'"):
+        backbone.embed(stack(layers=("cu_ppm", "pb_ppm", "Granite")))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"preset": "smal"}, "Did you mean 'small'"),
+        ({"window": 6}, "is odd"),
+        ({"window": 9, "patch": 2}, "whole patches"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"hidden_cells": 1.0}, "hidden_cells is 1.0"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ({"window": 25}, "24 × 30 cells, fewer than a window of 25"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(settings, message):
+    """With their value and the remedy."""
+    with pytest.raises(StudyError, match=message):
+        pretrain(stack(), Pretraining(**{**QUICK, **settings}))
+
+
+def test_evidence_that_is_all_missing_is_refused():
+    """There is nothing to learn."""
+    with pytest.raises(SurveyDataError, match="missing in every cell"):
+        pretrain(stack() * np.nan, Pretraining(**QUICK))
+
+
+def test_a_layer_that_is_all_missing_is_learnt_around():
+    """It has no scale, and the others are learnt."""
+    evidence = stack()
+    evidence[0] = np.nan
+    found = pretrain(evidence, Pretraining(**QUICK))
+    assert np.isfinite(found.embed(evidence).values[:, 10:]).all()
+    assert found.learned["scale"][0] == 1.0
+
+
+def test_training_that_diverges_says_so():
+    """With the remedy, and not after all epochs."""
+    with pytest.raises(TrainingError, match="smaller learning_rate"):
+        pretrain(stack(), Pretraining(**{**QUICK, "learning_rate": 1e18, "epochs": 30}))
