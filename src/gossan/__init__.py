@@ -40,6 +40,7 @@ _HOME = {
     "read_deposits": "pipeline",
     "annotate_study": "pipeline",
     "compare_study": "pipeline",
+    "pretrain_study": "pipeline",
     "run_study": "pipeline",
 }
 _ROOMS = (
@@ -56,6 +57,7 @@ _ROOMS = (
     "interpolate",
     "io",
     "labels",
+    "looks",
     "methods",
     "models",
     "pipeline",

@@ -186,6 +186,51 @@ def annotate(study: StudyFile, output: Output = None) -> None:
 
 
 @app.command()
+def pretrain(
+    study: StudyFile,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="A further study to learn from; may be given again."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The file; default: backbone.safetensors beside the study file."),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="small (minutes on two cores) or base.")] = "small",
+    window: Annotated[int | None, typer.Option(help="Cells across a window, odd.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="How long to learn.", min=1)] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, …")] = "auto",
+    devices: Annotated[int, typer.Option(help="Processes, each on a device.", min=1)] = 1,
+    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
+) -> None:
+    """Learn from the evidence without labels, of one study or several, into a backbone file."""
+    from gossan.pipeline import pretrain_study
+    from gossan.study import read_study
+
+    given = {"window": window, "epochs": epochs}
+    settings = {name: value for name, value in given.items() if value is not None}
+    with _resumable(), _progress() as progress:
+        file = pretrain_study(
+            read_study(study),
+            [read_study(other) for other in also or []],
+            output=output,
+            progress=progress,
+            preset=preset,
+            accelerator=accelerator,
+            devices=devices,
+            precision=precision,
+            **settings,
+        )
+    out.print(f"Backbone: [bold]{file}[/]")
+    out.print(
+        escape(
+            'Use it with [method] name = "masked-pretraining", '
+            f'parameters = {{ backbone = "{file.name}" }}'
+        )
+    )
+
+
+@app.command()
 def compare(
     study: StudyFile,
     methods: Annotated[

@@ -126,6 +126,8 @@ _PIXEL_PAIRS = "gossan.nn.pixel_pairs:PixelPairClassifier"
 # compares few cells, and ten draws together as many as one network does by the class's defaults.
 _PAIR_SETTINGS = {"members": 1, "pairs_per_epoch": 6_400, "ring_pairs": 8, "references": 8}
 
+_PRETRAINED = "gossan.nn.masked_autoencoder:PretrainedClassifier"
+
 _ENTRIES = [
     Method(
         "weights-of-evidence",
@@ -293,6 +295,33 @@ _ENTRIES = [
         negatives="random",
         draws=10,
         parameters=MappingProxyType({**_PAIR_SETTINGS, "scoring": "both"}),
+    ),
+    Method(
+        "masked-pretraining",
+        "Masked pretraining, linear head",
+        _PRETRAINED,
+        "Learns without labels to fill in hidden parts of the evidence, then separates deposits "
+        "from barren ground by what it has learnt.",
+        "Choose it where much of the evidence is missing in places, or where one backbone is to "
+        "serve several areas. Compare it with `pretrained = false` and with extra trees: on full "
+        "evidence of one small area they often do as well. It takes minutes to pretrain.",
+        negatives="random",
+        draws=10,
+        negatives_parameters=MappingProxyType({"ratio": 5.0}),
+        parameters=MappingProxyType({"members": 1}),
+    ),
+    Method(
+        "masked-pretraining-forest",
+        "Masked pretraining, forest",
+        _PRETRAINED,
+        "Grows extra trees on the layers and on what masked pretraining makes of them.",
+        "Choose it where extra trees do well and the surroundings of a cell should count too. It "
+        "adds to extra trees what neighbouring cells say; where that is little, it adds noise. It "
+        "takes minutes to pretrain.",
+        negatives="random",
+        draws=10,
+        negatives_parameters=MappingProxyType({"ratio": 5.0}),
+        parameters=MappingProxyType({"head": "forest"}),
     ),
 ]
 

@@ -13,11 +13,20 @@ import gossan as gs
 from gossan import io
 from gossan.exceptions import StudyError, SurveyDataError
 from gossan.methods import METHODS
+from gossan.nn.masked_autoencoder import PretrainedClassifier
 from gossan.nn.pixel_pairs import PixelPairClassifier
+from gossan.validate import ModelView, study_cells
 
 DEEP = [name for name, method in METHODS.items() if method.deep]
 QUICK = {"inner": 1, "outer": 5, "max_epochs": 1, "members": 1}
 QUICK |= {"pairs_per_epoch": 1_280, "accelerator": "cpu"}
+PRETRAINED = {"backbone_window": 5, "epochs": 1, "windows_per_epoch": 64, "accelerator": "cpu"}
+PRETRAINED |= {"n_estimators": 5}
+
+
+def quick(name):
+    """Settings that are done in a second."""
+    return QUICK if METHODS[name].build.endswith("PixelPairClassifier") else PRETRAINED
 
 
 def expected_failures(estimator):
@@ -34,7 +43,9 @@ def expected_failures(estimator):
             max_epochs=8,
             patience=8,
             accelerator="cpu",
-        )
+        ),
+        PretrainedClassifier(members=1, accelerator="cpu"),
+        PretrainedClassifier(head="forest", n_estimators=5, accelerator="cpu"),
     ],
     expected_failed_checks=expected_failures,
 )
@@ -70,12 +81,10 @@ def area():
 def test_a_map_is_the_same_whatever_its_blocks_and_after_the_disk(area, name, tmp_path):
     """Blocks of any size; saved, and read in a fresh process that never saw the class."""
     evidence, labels = area
-    model = gs.make_model(name, random_state=0, **QUICK)
+    cells = study_cells(evidence, labels)
+    model, features = ModelView(gs.make_model(name, random_state=0, **quick(name)), cells).within()
     ensemble = gs.DrawEnsemble(model, gs.RandomNegatives(), n_draws=2)
-    from gossan.validate import study_cells
-
-    cells = study_cells(evidence, labels, window=ensemble.window)
-    ensemble.fit(cells.features, cells.training_labels, cells.coordinates)
+    ensemble.fit(features, cells.training_labels, cells.coordinates)
     whole = gs.predict_map(ensemble, evidence)
     parts = gs.predict_map(ensemble, evidence, block_size=7)
     np.testing.assert_allclose(parts, whole, atol=1e-5)
@@ -84,23 +93,22 @@ def test_a_map_is_the_same_whatever_its_blocks_and_after_the_disk(area, name, tm
     io.save_model(tmp_path / "model", ensemble, {"layers": ["Cu", "Pb", "Zn"]})
     np.save(tmp_path / "evidence.npy", evidence.to_numpy())
     code = (
-        "import sys, numpy as np\n"
-        "from gossan import io, predict\n"
-        "model, _ = io.load_model(sys.argv[1] + '/model')\n"
-        "halo = model.window // 2\n"
-        "block = np.load(sys.argv[1] + '/evidence.npy')\n"
-        "block = np.pad(block, ((0, 0), (halo, halo), (halo, halo)), constant_values=np.nan)\n"
-        "np.save(sys.argv[1] + '/map.npy', predict.predict_block(model, block))\n"
+        "import sys, numpy as np, gossan as gs\n"
+        "model, _ = gs.io.load_model(sys.argv[1] + '/model')\n"
+        "grid = gs.Grid.from_bounds((0, 0, 3000, 2400), 100, 'EPSG:32650')\n"
+        "layers = np.load(sys.argv[1] + '/evidence.npy')\n"
+        "evidence = grid.to_dataarray(layers, layers=['Cu', 'Pb', 'Zn'])\n"
+        "np.save(sys.argv[1] + '/map.npy', gs.predict_map(model, evidence))\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-    np.testing.assert_allclose(np.load(tmp_path / "map.npy")[0], whole, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "map.npy"), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", DEEP)
 def test_it_is_held_out_like_any_method(area, name):
     """Cross-validation and a comparison give the same figures of the same draws."""
     evidence, labels = area
-    model = gs.make_model(name, random_state=0, **QUICK)
+    model = gs.make_model(name, random_state=0, **quick(name))
     found = gs.cross_validate(
         model,
         evidence,

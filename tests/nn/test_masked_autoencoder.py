@@ -412,3 +412,16 @@ def test_training_that_diverges_says_so():
     """With the remedy, and not after all epochs."""
     with pytest.raises(TrainingError, match="smaller learning_rate"):
         pretrain(stack(), Pretraining(**{**QUICK, "learning_rate": 1e18, "epochs": 30}))
+
+
+def test_two_processes_learn_one_backbone():
+    """Each from its half of the batches; both end with the same weights, which are returned."""
+    settings = Pretraining(**{**QUICK, "epochs": 4, "windows_per_epoch": 256}, devices=2)
+    evidence = stack((40, 40))
+    found = pretrain(evidence, settings)
+    losses = found.description["validation_loss"]
+    assert len(losses) == 4
+    assert losses[-1] < losses[0]
+    again = pretrain(evidence, settings)
+    for name, value in found.learned["weights"].items():
+        np.testing.assert_array_equal(again.learned["weights"][name], value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -40,9 +41,12 @@ class TrainingPlan:
         Epochs at most.
     patience : int
         Stop when the validation loss has not fallen for so many epochs.
-    accelerator, devices, precision
+    accelerator, precision
         As Lightning takes them: ``"auto"``, ``"cpu"``, ``"gpu"``; ``"32-true"``,
         ``"bf16-mixed"``.
+    devices : int
+        Processes, each on a device of its own (of ``"cpu"``: each with its share of the cores),
+        that learn from other batches and keep one set of weights.
     seed : int
         Order of the batches and whatever the network draws while training.
     """
@@ -50,7 +54,7 @@ class TrainingPlan:
     max_epochs: int
     patience: int
     accelerator: str = "auto"
-    devices: int | str = "auto"
+    devices: int = 1
     precision: str = "32-true"
     seed: int = 0
 
@@ -111,12 +115,20 @@ class EpochBatches(Sampler[np.ndarray]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.count // self.batch_size)
+        _, processes = _place()
+        return max(1, len(self._batches()) // processes)
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        rank, processes = _place()
+        drawn = self._batches()
+        for k in range(len(self)):  # as many in every process: they wait for one another
+            yield drawn[(k * processes + rank) % len(drawn)]
+
+    def _batches(self) -> list[np.ndarray]:
+        """The batches of this epoch, for all processes together."""
         numbers = self._numbers()
-        for start in range(0, self.count, self.batch_size):
-            yield numbers[start : start + self.batch_size]
+        starts = range(0, self.count, self.batch_size)
+        return [numbers[start : start + self.batch_size] for start in starts]
 
     def _numbers(self) -> np.ndarray:
         if not self.shuffle:
@@ -128,6 +140,13 @@ class EpochBatches(Sampler[np.ndarray]):
         if self.size > 20 * self.count:  # a permutation of millions of pairs for a few thousand
             return rng.integers(self.size, size=self.count)
         return rng.permutation(self.size)[: self.count]
+
+
+def _place() -> tuple[int, int]:
+    """The number of this process among those that train together, and how many they are."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
 
 
 def batches(dataset: Dataset[Any], sampler: EpochBatches) -> DataLoader[Any]:
@@ -177,11 +196,13 @@ def train(
         If the checkpoint cannot be read.
     """
     learner = _Learner(network, loss, optimiser, plan.seed)
-    book = _Book(plan, checkpoint, progress)
-    with _quiet(), _seeded(plan.seed):
+    with _quiet(), _seeded(plan.seed), _folder(checkpoint, plan.devices) as checkpoint:
+        book = _Book(plan, checkpoint, progress)
         trainer = pl.Trainer(
             accelerator=plan.accelerator,
             devices=plan.devices,
+            strategy="ddp_fork" if plan.devices > 1 else "auto",
+            use_distributed_sampler=False,  # the batches know their process
             precision=plan.precision,  # type: ignore[arg-type]
             max_epochs=plan.max_epochs,
             callbacks=[book],
@@ -200,6 +221,8 @@ def train(
             if isinstance(ended.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from ended
             raise
+        if plan.devices > 1 and checkpoint is not None:  # the book was kept in other processes
+            book.load_state_dict(_content(checkpoint / LAST)["callbacks"][book.state_key])
     network.load_state_dict(book.best_weights)
     network.to("cpu").eval()
     return book.record
@@ -358,8 +381,11 @@ class _Book(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ARG002
         if self.checkpoint is not None:
-            with io.replacing(self.checkpoint / LAST) as partial:
-                trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                with io.replacing(self.checkpoint / LAST) as partial:
+                    trainer.save_checkpoint(partial)
+            else:  # writes nothing, but the first process waits for it
+                trainer.save_checkpoint(self.checkpoint / LAST)
         if self.progress is not None:
             total = self.plan.max_epochs
             self.progress(total if trainer.should_stop else trainer.current_epoch + 1, total)
@@ -391,7 +417,12 @@ def _resumed(checkpoint: Path | None) -> Path | None:
     """The checkpoint to go on from, checked to hold plain tensors only."""
     if checkpoint is None or not (checkpoint / LAST).exists():
         return None
-    path = checkpoint / LAST
+    _content(checkpoint / LAST)
+    return checkpoint / LAST
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds: plain tensors only."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"state_dict", "callbacks", "loops"} - set(content)
@@ -402,7 +433,17 @@ def _resumed(checkpoint: Path | None) -> Path | None:
             f"{path} is no checkpoint of an interrupted training, or is damaged ({error}). "
             "Remove it to train from the start."
         ) from error
-    return path
+    return content
+
+
+@contextlib.contextmanager
+def _folder(checkpoint: Path | None, devices: int) -> Iterator[Path | None]:
+    """Where checkpoints go: several processes need some place, if only for a while."""
+    if checkpoint is not None or devices == 1:
+        yield checkpoint
+        return
+    with tempfile.TemporaryDirectory(prefix="gossan-") as folder:
+        yield Path(folder)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from gossan.pipeline.annotate import annotate_study
 from gossan.pipeline.compare import compare_study, comparison_table, study_workflows
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.keys import input_digests, stage_keys
+from gossan.pipeline.pretrain import pretrain_study
 from gossan.pipeline.run import report_inputs, run_study
 from gossan.pipeline.settings import (
     check_settings,
@@ -23,6 +24,7 @@ __all__ = [
     "comparison_table",
     "input_digests",
     "other_occurrences",
+    "pretrain_study",
     "read_deposits",
     "report_inputs",
     "run_folder",

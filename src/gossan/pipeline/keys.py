@@ -14,6 +14,7 @@ import geopandas as gpd
 
 from gossan import io
 from gossan.methods import METHODS
+from gossan.pipeline.settings import backbone_file
 from gossan.study import Study
 
 _CODE = Path(__file__).parents[1]
@@ -54,7 +55,8 @@ def stage_keys(
     ]
     entry = METHODS[study.method.name]
     method += [entry.negatives, entry.draws, dict(entry.negatives_parameters)]
-    method += [dict(entry.parameters), entry.code]
+    backbone = backbone_file(study)
+    method += [dict(entry.parameters), entry.code, backbone and io.file_digest(backbone)]
     model = hash_of(labels, method)
     folds = hash_of(labels, method, study.validation.model_dump(exclude={"bootstrap"}))
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -13,6 +14,7 @@ from gossan.evidence import study_grid
 from gossan.exceptions import StudyError
 from gossan.labels import NegativeSampler
 from gossan.methods import METHODS, make_model, make_sampler
+from gossan.mistakes import nearest_file
 from gossan.splits import make_splitter
 from gossan.study import Study
 
@@ -41,9 +43,51 @@ def model_in_words(study: Study) -> str:
 def method_parameters(study: Study, method: str) -> dict[str, Any]:
     """The study's settings of a method, and what follows from its deposits."""
     parameters = dict(study.method.parameters) if method == study.method.name else {}
+    file = backbone_file(study) if method == study.method.name else None
+    if file is not None:
+        parameters["backbone"] = masked_autoencoders().Backbone.load(file)
     if method == "weights-of-evidence":  # a deposit is its footprint's cells
         parameters.setdefault("cells_per_deposit", float(study.deposits.footprint**2))
     return parameters
+
+
+def backbone_file(study: Study) -> Path | None:
+    """The pretrained backbone that a study names, beside the study file; None where it does not.
+
+    Raises
+    ------
+    StudyError
+        If nothing is there, naming the nearest file that is.
+    """
+    name = study.method.parameters.get("backbone")
+    if not isinstance(name, str):
+        return None
+    file = study.path.resolve().parent / Path(name).expanduser()
+    if not file.is_file():
+        raise StudyError(
+            f"{study.path}: no backbone at {file}.{nearest_file(file)} `gossan pretrain` makes one."
+        )
+    return file
+
+
+def masked_autoencoders() -> Any:
+    """The room of masked autoencoders.
+
+    Raises
+    ------
+    StudyError
+        If PyTorch is not installed.
+    """
+    try:
+        from gossan.nn import masked_autoencoder
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("gossan"):
+            raise
+        raise StudyError(
+            f"Pretraining needs {error.name}, which is not installed. "
+            'Install it with: pip install "gossan[deep]"'
+        ) from error
+    return masked_autoencoder
 
 
 def study_sampler(study: Study) -> tuple[NegativeSampler, int]:

@@ -1,6 +1,7 @@
 """Masked-image pretraining: learn the evidence first, then map deposits from a handful."""
 
 from gossan.nn.masked_autoencoder.backbone import Backbone
+from gossan.nn.masked_autoencoder.classifier import PretrainedClassifier
 from gossan.nn.masked_autoencoder.network import (
     PRESETS,
     Architecture,
@@ -15,6 +16,7 @@ __all__ = [
     "Architecture",
     "Backbone",
     "MaskedAutoencoder",
+    "PretrainedClassifier",
     "Pretraining",
     "judged_values",
     "pretrain",

@@ -66,6 +66,8 @@ class PretrainedClassifier(CellClassifier):
     calibrate : bool, default True
         Whether log-odds are divided by a temperature that a fifth of the training cells, left
         out by each head, settles.
+    n_estimators : int, default 30
+        Trees of a forest.
     preset : {"small", "base"}, default "small"
     backbone_window, epochs, windows_per_epoch : int or None
         Of the pretraining, in place of the defaults of :class:`Pretraining`.
@@ -107,7 +109,7 @@ class PretrainedClassifier(CellClassifier):
 
     def __init__(
         self,
-        backbone: Backbone | None = None,
+        backbone: Any = None,
         *,
         head: Literal["probe", "forest"] = "probe",
         pretrained: bool = True,
@@ -118,6 +120,7 @@ class PretrainedClassifier(CellClassifier):
         dropout_draws: int = 20,
         label_smoothing: float = 0.1,
         calibrate: bool = True,
+        n_estimators: int = 30,
         preset: str = "small",
         backbone_window: int | None = None,
         epochs: int | None = None,
@@ -136,6 +139,7 @@ class PretrainedClassifier(CellClassifier):
         self.dropout_draws = dropout_draws
         self.label_smoothing = label_smoothing
         self.calibrate = calibrate
+        self.n_estimators = n_estimators
         self.preset = preset
         self.backbone_window = backbone_window
         self.epochs = epochs
@@ -172,8 +176,9 @@ class PretrainedClassifier(CellClassifier):
             raise StudyError(f"head is {self.head!r}: one of {', '.join(_HEADS)}.")
         if self.embedding not in ("dense", "exact"):
             raise StudyError(f"embedding is {self.embedding!r}: one of dense, exact.")
-        if self.members < 1:
-            raise StudyError(f"members is {self.members}: at least 1 is needed.")
+        for name in ("members", "n_estimators"):
+            if getattr(self, name) < 1:
+                raise StudyError(f"{name} is {getattr(self, name)}: at least 1 is needed.")
         if self.dropout_draws < 0:
             raise StudyError(f"dropout_draws is {self.dropout_draws}: give 0 or more.")
         for name in ("dropout", "label_smoothing"):
@@ -279,7 +284,8 @@ class PretrainedClassifier(CellClassifier):
         generator = check_random_state(self.random_state)
         if self.head == "forest":
             seed = int(generator.randint(2**31))
-            self.forest_ = CellExtraTrees(random_state=seed).fit(X, positive.astype(int))
+            forest = CellExtraTrees(self.n_estimators, random_state=seed)
+            self.forest_ = forest.fit(X, positive.astype(int))
             return
         self.fill_ = _means(X)
         embeddings = np.where(np.isfinite(X), X, self.fill_)

@@ -80,7 +80,7 @@ class Pretraining:
     learning_rate: float = 0.001
     weight_decay: float = 0.01
     accelerator: str = "auto"
-    devices: int | str = 1
+    devices: int = 1
     precision: str = "32-true"
     random_state: int = 0
 
@@ -104,7 +104,7 @@ class Pretraining:
     def check(self) -> None:
         """Raise :class:`StudyError` if a setting cannot be."""
         tokens = self.architecture.tokens
-        for name in ("epochs", "windows_per_epoch", "batch_size"):
+        for name in ("epochs", "windows_per_epoch", "batch_size", "devices"):
             if getattr(self, name) < 1:
                 raise StudyError(f"{name} is {getattr(self, name)}: at least 1 is needed.")
         for name in ("hidden_cells", "hidden_layers"):

@@ -189,13 +189,12 @@ class TiledBatches(EpochBatches):
         super().__init__(size, batch_size, per_epoch=per_epoch, seed=seed, shuffle=shuffle)
         self.groups = groups
 
-    def __len__(self) -> int:
-        return sum(-(-len(part) // self.batch_size) for part in self._drawn())
-
-    def __iter__(self) -> Iterator[IntArray]:
-        for part in self._drawn():
-            for start in range(0, len(part), self.batch_size):
-                yield part[start : start + self.batch_size]
+    def _batches(self) -> list[IntArray]:
+        return [
+            part[start : start + self.batch_size]
+            for part in self._drawn()
+            for start in range(0, len(part), self.batch_size)
+        ]
 
     def _drawn(self) -> list[IntArray]:
         """Of each tile of this epoch, the windows drawn."""
