@@ -1,9 +1,23 @@
 """What drove a score."""
 
 import numpy as np
+import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from gossan.explain import layer_contributions, layer_importance
+from gossan.draws import DrawEnsemble
+from gossan.evidence import CellFeatures
+from gossan.exceptions import StudyError
+from gossan.explain import (
+    explain_cells,
+    layer_contributions,
+    layer_importance,
+    nearest_analogues,
+    percentiles,
+    tree_contributions,
+)
+from gossan.grid import Grid
+from gossan.labels import RandomNegatives
+from gossan.methods import make_model
 
 
 class Linear(ClassifierMixin, BaseEstimator):
@@ -40,3 +54,81 @@ def test_importance_is_the_mean_size():
     """Importance does not let opposite signs cancel."""
     table = layer_importance(np.array([[1.0, 0.1], [-1.0, 0.1]]), ["Cu", "Pb"])
     assert table.loc["Cu", "importance"] == 1.0
+
+
+def trained(method, n=900, layers=6, missing=0.1, **settings):
+    """An ensemble of two draws whose deposits depend on the third layer alone."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, layers)).astype("float32")
+    y = np.where(X[:, 2] > 1.3, 1, -1)
+    X[rng.random(X.shape) < missing] = np.nan
+    X[y == 1, 2] = np.where(np.isnan(X[y == 1, 2]), 2.0, X[y == 1, 2])
+    model = make_model(method, random_state=0, **settings)
+    ensemble = DrawEnsemble(model, RandomNegatives(3.0), n_draws=2)
+    return ensemble.fit(X, y, np.zeros((n, 2))), X, y
+
+
+@pytest.mark.parametrize("method", ["extra-trees", "random-forest", "decision-tree"])
+def test_shap_values_add_up_with_missing_layers(method):
+    """To the score less the mean score of the background, in every cell."""
+    ensemble, X, _ = trained(method)
+    background = X[:100]
+    found = tree_contributions(ensemble, X[100:160], background, n_references=100)
+    score = ensemble.predict_proba(X[100:160])[:, 1]
+    mean = ensemble.predict_proba(background)[:, 1].mean()
+    np.testing.assert_allclose(found.sum(axis=1), score - mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("explainer", ["shap", "removal"])
+def test_the_cause_comes_first(explainer):
+    """The one layer that drives the deposits, in at least 95 % of their cells."""
+    ensemble, X, y = trained("extra-trees")
+    grid = Grid.from_bounds((0, 0, 30, 30), 1, "EPSG:32650")
+    evidence = grid.to_dataarray(X.T.reshape(6, 30, 30))
+    rows, columns = np.divmod(np.arange(900), 30)
+    why = explain_cells(
+        ensemble,
+        CellFeatures(evidence, rows, columns),
+        np.flatnonzero(y == 1),
+        background=np.arange(0, 900, 5),
+        explainer=explainer,
+    )
+    assert (why.argmax(axis=1) == 2).mean() >= 0.95
+
+
+def test_an_explainer_that_does_not_suit_is_refused():
+    """With those that do."""
+    ensemble, X, _ = trained("logistic-regression")
+    grid = Grid.from_bounds((0, 0, 30, 30), 1, "EPSG:32650")
+    features = CellFeatures(grid.to_dataarray(X.T.reshape(6, 30, 30)), [0, 1], [0, 1])
+    cells = {"background": np.array([1])}
+    with pytest.raises(StudyError, match=r"by 'shap': it can by removal"):
+        explain_cells(ensemble, features, np.array([0]), explainer="shap", **cells)
+    with pytest.raises(StudyError, match="not made of trees"):
+        tree_contributions(ensemble, X[:3], X)
+
+
+def test_percentiles_count_the_sample_and_keep_gaps():
+    """Against counting by hand."""
+    rng = np.random.default_rng(0)
+    values, sample = rng.integers(0, 9, (20, 3)).astype(float), rng.integers(0, 9, (50, 3)) * 1.0
+    values[3, 1], sample[:, 2] = np.nan, np.nan
+    found = percentiles(values, sample)
+    expected = (sample[None, :, :2] <= values[:, None, :2]).mean(axis=1)
+    expected[3, 1] = np.nan
+    np.testing.assert_allclose(found[:, :2], expected)
+    assert np.isnan(found[:, 2]).all()
+
+
+def test_the_nearest_deposit_by_the_layers_that_both_have():
+    """The cell itself is nearest; a cell that shares no layer has none."""
+    rng = np.random.default_rng(0)
+    area = rng.normal(size=(500, 4))
+    deposits = area[[7, 90, 300]].copy()
+    deposits[:, 3] = np.nan
+    cells = area[[300, 7, 44]].copy()
+    cells[2, :3] = np.nan
+    nearest, unlike = nearest_analogues(cells, deposits, area)
+    assert nearest.tolist() == [2, 0, -1]
+    np.testing.assert_allclose(unlike[:2], 0.0, atol=1e-12)
+    assert np.isinf(unlike[2])

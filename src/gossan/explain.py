@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 from gossan.draws import score_and_spread
 from gossan.evidence import CellFeatures
+from gossan.exceptions import StudyError
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
 
+_VOTING = (ExtraTreesClassifier, RandomForestClassifier, DecisionTreeClassifier)
+"""Whose ``predict_proba`` is the mean of their trees', and is gossan's score."""
 _CELLS_PER_CALL = 65_536
 _BYTES_AT_ONCE = 200_000_000
 """Cells with a layer replaced that are held together: windows are large."""
+
+
+Explainer = Literal["auto", "gradients", "shap", "removal"]
 
 
 def explain_cells(
@@ -26,13 +34,11 @@ def explain_cells(
     cells: IntArray,
     *,
     background: IntArray,
+    explainer: Explainer = "auto",
     random_state: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> FloatArray:
     """How much of some cells' scores is owed to each evidence layer.
-
-    An estimator that explains itself (``attribute``; networks do, by integrated gradients) is
-    asked; any other is explained by :func:`layer_contributions`.
 
     Parameters
     ----------
@@ -43,6 +49,10 @@ def explain_cells(
         Which of them to explain.
     background : ndarray of int, shape (m,)
         Which of them stand for ordinary ground.
+    explainer : {"auto", "gradients", "shap", "removal"}, default "auto"
+        ``"gradients"``: the estimator explains itself (``attribute``; networks do, by integrated
+        gradients). ``"shap"``: :func:`tree_contributions`, for trees. ``"removal"``:
+        :func:`layer_contributions`, for any. ``"auto"``: the first of them that suits.
     random_state : int, default 0
     progress : callable, optional
         Called with (steps done, steps in all).
@@ -52,7 +62,8 @@ def explain_cells(
     ndarray of shape (n, layers)
         In units of the score.
     """
-    if hasattr(model, "attribute"):
+    way = _way(model, explainer)
+    if way == "gradients":
         places = np.column_stack([features.rows, features.columns])
         return model.attribute(
             features.evidence,
@@ -63,9 +74,105 @@ def explain_cells(
     view = CellFeatures(
         features.evidence, features.rows, features.columns, int(getattr(model, "window", 1))
     )
-    return layer_contributions(
+    explained = tree_contributions if way == "shap" else layer_contributions
+    return explained(
         model, view[cells], view[background], random_state=random_state, progress=progress
     )
+
+
+def _way(model: Any, explainer: Explainer) -> Explainer:
+    """The explainer that is asked for, if it suits the model."""
+    suits: dict[Explainer, bool] = {
+        "gradients": hasattr(model, "attribute"),
+        "shap": _forests(model) is not None,
+        "removal": not hasattr(model, "look_at"),
+    }
+    if explainer == "auto":
+        return next(name for name, found in suits.items() if found)
+    if not suits.get(explainer, False):
+        known = ", ".join(name for name, found in suits.items() if found)
+        raise StudyError(f"This model cannot be explained by {explainer!r}: it can by {known}.")
+    return explainer
+
+
+def tree_contributions(
+    model: Any,
+    X: FloatArray,
+    background: FloatArray,
+    *,
+    n_references: int = 100,
+    random_state: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> FloatArray:
+    """SHAP values of the score of trees: they add up to it, less the background's mean score.
+
+    Unlike :func:`layer_contributions` they share out what several layers do together (Lundberg et
+    al. 2020, interventional).
+
+    Parameters
+    ----------
+    model : fitted classifier
+        Trees of scikit-learn that vote, or an ensemble of such over draws.
+    X : array of shape (n, layers)
+        Cells to explain.
+    background : array of shape (m, layers)
+        Cells of ordinary ground, of which ``n_references`` are drawn.
+    n_references : int, default 100
+    random_state : int, default 0
+    progress : callable, optional
+        Called with (forests done, forests in all).
+
+    Returns
+    -------
+    array of shape (n, layers)
+        In units of the score.
+
+    Raises
+    ------
+    StudyError
+        If the model is not made of such trees.
+
+    References
+    ----------
+    Lundberg, S. M. et al. (2020). From local explanations to global understanding with explainable
+    AI for trees. Nature Machine Intelligence 2, 56-67.
+
+    Examples
+    --------
+    >>> from gossan.models import CellExtraTrees
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 3))
+    >>> model = CellExtraTrees(20, random_state=0).fit(X, X[:, 1] > 1)
+    >>> found = tree_contributions(model, X[:9], X)
+    >>> expected = model.predict_proba(X[:9])[:, 1]
+    >>> bool(np.ptp(expected - found.sum(axis=1)) < 1e-6)
+    True
+    """
+    import shap
+
+    forests = _forests(model)
+    if forests is None:
+        raise StudyError(f"{type(model).__name__} is not made of trees that vote.")
+    rng = np.random.default_rng(random_state)
+    count = min(n_references, len(background))
+    references = background[np.sort(rng.choice(len(background), count, replace=False))]
+    total = np.zeros(X.shape)
+    for done, forest in enumerate(forests):
+        explained = shap.TreeExplainer(
+            forest, references.astype(np.float32), feature_perturbation="interventional"
+        )
+        found = explained.shap_values(X.astype(np.float32), check_additivity=False)
+        total += np.asarray(found)[..., 1]  # of the class of deposits
+        if progress is not None:
+            progress(done + 1, len(forests))
+    return total / len(forests)
+
+
+def _forests(model: Any) -> list[Any] | None:
+    """The forests whose mean vote is the score; None where it is something else."""
+    members = getattr(model, "members_", [model])
+    found = [getattr(member, "learner_", None) for member in members]
+    return found if all(isinstance(learner, _VOTING) for learner in found) else None
 
 
 def layer_contributions(
@@ -160,6 +267,71 @@ def layer_importance(contributions: FloatArray, layers: list[str]) -> pd.DataFra
         index=pd.Index(layers, name="layer"),
     )
     return table.sort_values("importance", ascending=False, kind="stable")
+
+
+def percentiles(values: FloatArray, sample: FloatArray) -> FloatArray:
+    """Share of a sample of cells at or below each value, layer by layer.
+
+    Parameters
+    ----------
+    values : array of shape (n, layers)
+    sample : array of shape (m, layers)
+
+    Returns
+    -------
+    array of shape (n, layers)
+        0 to 1; NaN where the value is missing, or the sample is.
+
+    Examples
+    --------
+    >>> percentiles(np.array([[2.0], [np.nan]]), np.array([[1.0], [2.0], [3.0], [4.0]])).tolist()
+    [[0.5], [nan]]
+    """
+    result = np.full(values.shape, np.nan)
+    for layer in range(values.shape[1]):
+        known = np.sort(sample[:, layer][np.isfinite(sample[:, layer])])
+        observed = np.isfinite(values[:, layer])
+        if len(known):
+            below = np.searchsorted(known, values[observed, layer], side="right")
+            result[observed, layer] = below / len(known)
+    return result
+
+
+def nearest_analogues(
+    cells: FloatArray, deposits: FloatArray, sample: FloatArray
+) -> tuple[IntArray, FloatArray]:
+    """The known deposit that each cell is most like, by the layers that both have.
+
+    How unlike two cells are is the mean difference of their percentiles in the area.
+
+    Parameters
+    ----------
+    cells : array of shape (n, layers)
+    deposits : array of shape (k, layers)
+    sample : array of shape (m, layers)
+        Cells of the area.
+
+    Returns
+    -------
+    nearest : ndarray of int, shape (n,)
+        Which deposit; -1 where no layer is shared with any.
+    unlike : ndarray of shape (n,)
+        0 alike to 1; two cells drawn at random differ by a third on average.
+
+    Examples
+    --------
+    >>> area = np.arange(100.0)[:, None]
+    >>> nearest_analogues(np.array([[71.0]]), np.array([[10.0], [70.0]]), area)
+    (array([1]), array([0.01]))
+    """
+    ranks, known = percentiles(cells, sample), percentiles(deposits, sample)
+    difference = np.abs(ranks[:, None, :] - known[None, :, :])  # (n, k, layers)
+    shared = np.isfinite(difference).sum(axis=2)
+    total = np.where(np.isfinite(difference), difference, 0.0).sum(axis=2)
+    unlike = np.where(shared > 0, total / np.maximum(shared, 1), np.inf)
+    nearest = unlike.argmin(axis=1)
+    least = unlike[np.arange(len(cells)), nearest]
+    return np.where(np.isfinite(least), nearest, -1), least
 
 
 def _scores(model: Any, X: FloatArray) -> FloatArray:

@@ -16,7 +16,7 @@ from gossan import io
 from gossan.annotate import count_decisions
 from gossan.datasets import truth_table
 from gossan.draws import DrawEnsemble
-from gossan.explain import explain_cells, layer_importance
+from gossan.explain import explain_cells, layer_importance, percentiles
 from gossan.methods import METHODS
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.inputs import ANNOTATION, decided_labels, opened
@@ -277,21 +277,9 @@ def _drivers(
         random_state=study.seed,
         progress=run.steps("why here"),
     )
-    percentiles = _percentiles(cells.features[at_targets], cells.features[sample])
-    described = describe_drivers(targets, contributions[: len(targets)], percentiles, layers)
+    ranks = percentiles(cells.features[at_targets], cells.features[sample])
+    described = describe_drivers(targets, contributions[: len(targets)], ranks, layers)
     return described, layer_importance(contributions, layers)
-
-
-def _percentiles(values: np.ndarray, sample: np.ndarray) -> np.ndarray:
-    """Share of the sample below each value, layer by layer; NaN where the value is missing."""
-    result = np.full(values.shape, np.nan)
-    for layer in range(values.shape[1]):
-        known = np.sort(sample[:, layer][np.isfinite(sample[:, layer])])
-        observed = np.isfinite(values[:, layer])
-        if len(known):
-            below = np.searchsorted(known, values[observed, layer], side="right")
-            result[observed, layer] = below / len(known)
-    return result
 
 
 def _report(
