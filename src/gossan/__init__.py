@@ -40,6 +40,7 @@ _HOME = {
     "read_deposits": "pipeline",
     "annotate_study": "pipeline",
     "compare_study": "pipeline",
+    "explain_study": "pipeline",
     "pretrain_study": "pipeline",
     "run_study": "pipeline",
 }

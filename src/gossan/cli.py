@@ -18,6 +18,8 @@ from gossan.exceptions import GossanError, SurveyDataWarning
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gossan.pipeline import Explanation
+
 app = typer.Typer(
     help="Mineral prospectivity maps from few known deposits.",
     no_args_is_help=True,
@@ -186,6 +188,30 @@ def annotate(study: StudyFile, output: Output = None) -> None:
 
 
 @app.command()
+def explain(
+    study: StudyFile,
+    at: Annotated[
+        tuple[float, float], typer.Option(help="EASTING NORTHING of the place, in the study's CRS.")
+    ],
+    explainer: Annotated[
+        str, typer.Option(help="gradients (networks), shap (trees), removal (any) or auto.")
+    ] = "auto",
+    layers: Annotated[int, typer.Option(help="Layers shown.", min=1)] = 5,
+    output: Output = None,
+) -> None:
+    """Why a place scores as it does: layers, their values, and the known deposit most like it."""
+    from gossan.pipeline import explain_study
+    from gossan.study import read_study
+
+    settings = read_study(study)
+    with _resumable(), _progress() as progress:
+        found = explain_study(
+            settings, *at, output=output, explainer=_explainer(explainer), progress=progress
+        )
+    _print_explanation(found, layers)
+
+
+@app.command()
 def pretrain(
     study: StudyFile,
     also: Annotated[
@@ -351,6 +377,47 @@ def _print_comparison(path: Path, table: pd.DataFrame) -> None:
     out.print(f"\nComparison: [bold]{path / 'comparison.html'}[/]")
     for name in ("comparison.csv", "consensus.tif", "agreement.tif"):
         out.print(f"            {path / name}")
+
+
+def _explainer(name: str) -> Any:
+    """One of the explainers, or an error that lists them."""
+    from gossan.exceptions import StudyError
+    from gossan.mistakes import suggest
+
+    known = ["auto", "gradients", "shap", "removal"]
+    if name not in known:
+        raise StudyError(f"Unknown explainer {name!r}.{suggest(name, known)}")
+    return name
+
+
+def _print_explanation(found: Explanation, count: int) -> None:
+    spread = "" if found.spread != found.spread else f" ± {found.spread:.3f}"
+    out.print(
+        f"Score {found.score:.3f}{spread} at {found.easting:.0f} E, {found.northing:.0f} N: above "
+        f"{100 * found.percentile:.1f} % of the area, on {found.layers_observed} of "
+        f"{len(found.layers)} layers."
+    )
+    shown = found.layers.head(count).copy()
+    shown["value"] = [
+        "missing" if v != v else f"{v:.4g} {u}".rstrip()
+        for v, u in zip(shown["value"], shown["unit"], strict=True)
+    ]
+    shown["percentile"] = ["–" if p != p else f"{100 * p:.0f}" for p in shown["percentile"]]
+    shown["contribution"] = [f"{c:+.3f}".replace("-", "−") for c in shown["contribution"]]
+    _print_table(shown.drop(columns="unit"))
+    lowest = found.layers[found.layers["contribution"] < 0].tail(3)[::-1]
+    if len(lowest):
+        against = ", ".join(
+            f"{name} (−{-c:.3f})"
+            for name, c in zip(lowest["layer"], lowest["contribution"], strict=True)
+        )
+        out.print(f"Against it: {escape(against)}.")
+    if found.deposit is not None:
+        out.print(
+            f"Most like {escape(found.deposit)}, {found.deposit_distance / 1000:.1f} km away: the "
+            f"layers' percentiles differ by {100 * found.unlike:.0f} on average (two places drawn "
+            "at random by about 33)."
+        )
 
 
 def _print_findings(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from gossan.pipeline.annotate import annotate_study
 from gossan.pipeline.compare import compare_study, comparison_table, study_workflows
+from gossan.pipeline.explain import Explanation, explain_study
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.keys import input_digests, stage_keys
 from gossan.pipeline.pretrain import pretrain_study
@@ -16,12 +17,14 @@ from gossan.pipeline.settings import (
 )
 
 __all__ = [
+    "Explanation",
     "Progress",
     "RunFolder",
     "annotate_study",
     "check_settings",
     "compare_study",
     "comparison_table",
+    "explain_study",
     "input_digests",
     "other_occurrences",
     "pretrain_study",

@@ -41,6 +41,10 @@ class RunFolder:
         self.reused.append(stage)
         return True
 
+    def made_of(self, stage: str) -> str | None:
+        """The key of what a finished stage was made from; None where it is not finished."""
+        return (io.read_json_if_whole(self._record(stage)) or {}).get("key")
+
     def edited(self, stage: str, output: str) -> bool:
         """Whether a file that is there is not as the stage left it."""
         record = io.read_json_if_whole(self._record(stage)) or {}

@@ -18,6 +18,7 @@ from gossan.datasets import truth_table
 from gossan.draws import DrawEnsemble
 from gossan.explain import explain_cells, layer_importance, percentiles
 from gossan.methods import METHODS
+from gossan.pipeline.explain import analogues_of, background_sample
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.inputs import ANNOTATION, decided_labels, opened
 from gossan.pipeline.keys import shown_digests, versions
@@ -51,7 +52,6 @@ from gossan.validate import (
     study_cells,
 )
 
-_BACKGROUND_SAMPLE = 2_000
 _THUMBNAILS = 12
 
 
@@ -240,7 +240,7 @@ def _targets(
         targets, _ = find_targets(score, known, deposits, **study.targets.model_dump())
         cells = study_cells(evidence, labels)
         layers = [str(name) for name in evidence["layer"].to_numpy()]
-        targets, importance = _drivers(study, run, model, cells, labels, targets, layers)
+        targets, importance = _drivers(study, run, model, cells, labels, targets, deposits, layers)
         points = targets.drop(columns="geometry").set_geometry(
             gpd.points_from_xy(targets["easting"], targets["northing"], crs=targets.crs)
         )
@@ -258,12 +258,11 @@ def _drivers(
     cells: StudyCells,
     labels: xr.DataArray,
     targets: gpd.GeoDataFrame,
+    deposits: gpd.GeoDataFrame,
     layers: list[str],
 ) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
     """What lifts each target, and each layer's weight over targets and known deposits."""
-    rng = np.random.default_rng(study.seed)
-    count = min(_BACKGROUND_SAMPLE, len(cells.labels))
-    sample = np.sort(rng.choice(len(cells.labels), count, replace=False))
+    sample = background_sample(cells, study.seed)
     index = np.full(labels.shape, -1, dtype=np.int64)
     index[cells.rows, cells.columns] = np.arange(len(cells.rows))
     at_targets = index[targets["row"].to_numpy(), targets["column"].to_numpy()]
@@ -278,6 +277,10 @@ def _drivers(
         progress=run.steps("why here"),
     )
     ranks = percentiles(cells.features[at_targets], cells.features[sample])
+    like = analogues_of(cells, labels, deposits, at_targets, sample)
+    targets = targets.assign(
+        analogue=like["analogue"].to_numpy(), analogue_unlike=like["analogue_unlike"].to_numpy()
+    )
     described = describe_drivers(targets, contributions[: len(targets)], ranks, layers)
     return described, layer_importance(contributions, layers)
 

@@ -64,6 +64,8 @@ _TARGET_COLUMNS = {
     "nearest_deposit": Column("nearest known deposit", "name"),
     "distance_m": Column("at a distance of", "distance"),
     "drivers": Column("what lifts it", "list"),
+    "analogue": Column("known deposit most like it", "name"),
+    "layers_observed": Column("layers known there", "whole"),
 }
 
 

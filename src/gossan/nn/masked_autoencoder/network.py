@@ -27,7 +27,7 @@ class Architecture:
         Of the decoder, which is needed for pretraining alone.
     """
 
-    window: int = 15
+    window: int = 7
     patch: int = 1
     width: int = 96
     blocks: int = 3

@@ -1,0 +1,207 @@
+"""Why a place scores as it does, from the model that a run saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from gossan import io
+from gossan.exceptions import StudyError
+from gossan.explain import Explainer, explain_cells, nearest_analogues, percentiles
+from gossan.grid import Grid
+from gossan.pipeline.folder import Progress, run_folder
+from gossan.pipeline.inputs import opened
+from gossan.study import Study
+from gossan.validate import StudyCells, deposit_cells, study_cells
+
+BACKGROUND_SAMPLE = 2_000
+"""Cells that stand for the ordinary ground of an area."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one cell scores as it does.
+
+    Attributes
+    ----------
+    easting, northing : float
+        Centre of the cell.
+    score, spread : float
+    percentile : float
+        Share of the study's cells that score less.
+    layers : pandas.DataFrame
+        One row a layer, the greatest contribution first: ``layer``, ``value``, ``unit``,
+        ``percentile`` in the area, ``contribution`` in units of the score.
+    layers_observed : int
+        Layers that the score stands on.
+    deposit : str or None
+        The known deposit whose layers are most like the cell's.
+    unlike : float
+        How unlike it is: mean difference of the layers' percentiles.
+    deposit_distance : float
+        To that deposit, in units of the CRS.
+    """
+
+    easting: float
+    northing: float
+    score: float
+    spread: float
+    percentile: float
+    layers: pd.DataFrame
+    layers_observed: int
+    deposit: str | None
+    unlike: float
+    deposit_distance: float
+
+
+def explain_study(
+    study: Study,
+    easting: float,
+    northing: float,
+    *,
+    output: Path | None = None,
+    explainer: Explainer = "auto",
+    progress: Progress | None = None,
+) -> Explanation:
+    """Explain the score of a place by the model that ``gossan run`` left.
+
+    Parameters
+    ----------
+    study : Study
+    easting, northing : float
+        In the study's CRS.
+    output : path, optional
+        Run folder; default as :func:`run_study`'s.
+    explainer : {"auto", "gradients", "shap", "removal"}, default "auto"
+        See :func:`gossan.explain.explain_cells`.
+    progress : callable, optional
+        Called with (stage, steps done, steps in all).
+
+    Raises
+    ------
+    StudyError
+        If the study was not run, or was run with other files or settings, if the place lies
+        outside the study, or the explainer does not suit the model.
+    """
+    path = run_folder(study, output)
+    if not (path / "model" / "model.json").exists():
+        raise StudyError(f"There is no model in {path}. `gossan run {study.path}` makes one.")
+    with opened(study, path, progress) as at_hand:
+        if at_hand.run.made_of("map") != at_hand.keys["map"]:
+            raise StudyError(
+                f"{path} holds the map of other files, settings or code. "
+                f"`gossan run {study.path}` makes it anew."
+            )
+        model, _ = io.load_model(path / "model")
+        score = io.read_map(path / "prospectivity.tif")
+        cells = study_cells(at_hand.evidence, at_hand.labels)
+        cell = _cell_at(cells, score, easting, northing)
+        sample = background_sample(cells, study.seed)
+        contributions = explain_cells(
+            model,
+            cells.features,
+            np.array([cell]),
+            background=sample,
+            explainer=explainer,
+            random_state=study.seed,
+            progress=at_hand.run.steps("why here"),
+        )[0]
+        return _explanation(
+            cells, cell, sample, contributions, score, at_hand.labels, at_hand.deposits
+        )
+
+
+def background_sample(cells: StudyCells, seed: int) -> npt.NDArray[np.int64]:
+    """Cells of a study, drawn at random, that stand for its ordinary ground."""
+    count = min(BACKGROUND_SAMPLE, len(cells.labels))
+    return np.sort(np.random.default_rng(seed).choice(len(cells.labels), count, replace=False))
+
+
+def analogues_of(
+    cells: StudyCells,
+    labels: xr.DataArray,
+    deposits: gpd.GeoDataFrame,
+    explained: npt.NDArray[np.integer],
+    sample: npt.NDArray[np.integer],
+) -> pd.DataFrame:
+    """The known deposit that each cell is most like.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``analogue``, the deposit's name, and ``analogue_unlike``; its place as ``easting`` and
+        ``northing``.
+    """
+    at_deposits = deposit_cells(cells, labels)
+    known = np.flatnonzero(at_deposits >= 0)
+    nearest, unlike = nearest_analogues(
+        cells.features[explained], cells.features[at_deposits[known]], cells.features[sample]
+    )
+    chosen = deposits.iloc[known[nearest]]
+    return pd.DataFrame(
+        {
+            "analogue": np.where(nearest >= 0, chosen["name"].astype(str), None),
+            "analogue_unlike": np.where(nearest >= 0, unlike, np.nan),
+            "easting": chosen.geometry.x.to_numpy(),
+            "northing": chosen.geometry.y.to_numpy(),
+        }
+    )
+
+
+def _cell_at(cells: StudyCells, score: xr.DataArray, easting: float, northing: float) -> int:
+    grid = Grid.from_dataarray(score)
+    rows, columns = grid.locate([easting], [northing])
+    here = np.flatnonzero((cells.rows == rows[0]) & (cells.columns == columns[0]))
+    if len(here) == 0:
+        west, south, east, north = grid.bounds
+        raise StudyError(
+            f"{easting:g} E, {northing:g} N is no cell of the study, which lies within {west:g} to "
+            f"{east:g} E and {south:g} to {north:g} N ({grid.crs.name}) where it has evidence."
+        )
+    return int(here[0])
+
+
+def _explanation(
+    cells: StudyCells,
+    cell: int,
+    sample: npt.NDArray[np.int64],
+    contributions: npt.NDArray[np.floating],
+    score: xr.DataArray,
+    labels: xr.DataArray,
+    deposits: gpd.GeoDataFrame,
+) -> Explanation:
+    evidence = cells.features.evidence
+    values = cells.features[np.array([cell])]
+    units = evidence["unit"].to_numpy() if "unit" in evidence.coords else [""] * len(contributions)
+    layers = pd.DataFrame(
+        {
+            "layer": [str(name) for name in evidence["layer"].to_numpy()],
+            "value": values[0],
+            "unit": [str(unit) for unit in units],
+            "percentile": percentiles(values, cells.features[sample])[0],
+            "contribution": contributions,
+        }
+    ).sort_values("contribution", ascending=False, kind="stable", ignore_index=True)
+    place = {"x": int(cells.columns[cell]), "y": int(cells.rows[cell])}
+    own = score.isel(place)
+    like = analogues_of(cells, labels, deposits, np.array([cell]), sample).iloc[0]
+    easting, northing = cells.coordinates[cell]
+    known = score.to_numpy()[np.isfinite(score.to_numpy())]
+    return Explanation(
+        easting=float(easting),
+        northing=float(northing),
+        score=float(own),
+        spread=float(own["spread"]),
+        percentile=float((known < float(own)).mean()),
+        layers=layers,
+        layers_observed=int(np.isfinite(values).sum()),
+        deposit=like["analogue"],
+        unlike=float(like["analogue_unlike"]),
+        deposit_distance=float(np.hypot(like["easting"] - easting, like["northing"] - northing)),
+    )
