@@ -323,6 +323,18 @@ _ENTRIES = [
         negatives_parameters=MappingProxyType({"ratio": 5.0}),
         parameters=MappingProxyType({"head": "forest"}),
     ),
+    Method(
+        "masked-pretraining-finetune",
+        "Masked pretraining, fine-tuned",
+        _PRETRAINED,
+        "Goes on teaching the pretrained network by the labelled cells, with a linear head.",
+        "Choose it with a hundred deposits or more, or to see whether the linear head misses what "
+        "the network could learn. With few deposits it learns them by heart. It trains a network "
+        "for every draw.",
+        negatives="random",
+        draws=10,
+        parameters=MappingProxyType({"head": "finetune", "members": 1}),
+    ),
 ]
 
 METHODS: dict[str, Method] = {method.name: method for method in _ENTRIES}

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gossan.exceptions import TrainingError
 from gossan.nn.masked_autoencoder.backbone import Backbone, device_of, window_corners
+from gossan.nn.masked_autoencoder.finetuning import tuned_network
 from gossan.nn.masked_autoencoder.windows import Area, read_with_halo
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -168,4 +169,30 @@ class EmbeddedScore:
         """Mean score of the heads for each region, (n,)."""
         embeddings = self._embedded(regions, row, column)
         found = [head.torch_score(embeddings) for head in self.heads]
+        return torch.stack(found).mean(dim=0)
+
+
+class TunedScore(EmbeddedScore):
+    """The same for fine-tuned networks, which look at the window centred on the cell."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        heads: Sequence[Any],
+        evidence: xr.DataArray,
+        *,
+        exact: bool,  # noqa: ARG002 - there is one way only
+        accelerator: str = "cpu",
+    ) -> None:
+        super().__init__(backbone, heads, evidence, exact=True, accelerator=accelerator)
+        self.tuned = [
+            (tuned_network(backbone, member["weights"]), member["temperature"])
+            for head in heads
+            for member in head.members_
+        ]
+        for network, _ in self.tuned:
+            network.to(device_of(self.network)).requires_grad_(False)
+
+    def _scores(self, regions: Tensor, row: int, column: int) -> Tensor:  # noqa: ARG002
+        found = [torch.sigmoid(network(regions) / heat) for network, heat in self.tuned]
         return torch.stack(found).mean(dim=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -17,8 +17,9 @@ from torch import Tensor
 from gossan.exceptions import StudyError
 from gossan.models import CellClassifier, CellExtraTrees
 from gossan.nn.devices import Precision, chosen_device
-from gossan.nn.masked_autoencoder.attribution import EmbeddedScore
+from gossan.nn.masked_autoencoder.attribution import EmbeddedScore, TunedScore
 from gossan.nn.masked_autoencoder.backbone import Backbone
+from gossan.nn.masked_autoencoder.finetuning import FineTuning, fine_tuned, tuned_network
 from gossan.nn.masked_autoencoder.heads import (
     HeadSettings,
     drawn_odds,
@@ -31,7 +32,8 @@ from gossan.nn.masked_autoencoder.pretraining import Pretraining, pretrain, untr
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
 
-_HEADS = ("probe", "forest")
+_HEADS = ("probe", "forest", "finetune")
+_WINDOWS_AT_ONCE = 256
 
 
 class PretrainedClassifier(CellClassifier):
@@ -45,9 +47,10 @@ class PretrainedClassifier(CellClassifier):
     backbone : Backbone or None, default None
         From :func:`pretrain` or ``gossan pretrain``; ``None`` to pretrain one on the evidence of
         the study, which is kept and shared by all folds.
-    head : {"probe", "forest"}, default "probe"
+    head : {"probe", "forest", "finetune"}, default "probe"
         ``"probe"``: a linear head on the frozen embedding, with dropout and smoothed labels.
-        ``"forest"``: extra trees on the embedding and the layers together.
+        ``"forest"``: extra trees on the embedding and the layers together. ``"finetune"``: a
+        linear head on the token in the middle of the cell's window, and the encoder learns too.
     pretrained : bool, default True
         ``False`` for the same network with the weights it starts from: what pretraining is
         measured by.
@@ -78,13 +81,14 @@ class PretrainedClassifier(CellClassifier):
     Attributes
     ----------
     members_ : list of dict
-        Linear heads; or one forest, ``forest_``.
+        Linear heads, or fine-tuned networks; a forest is ``forest_``.
     classes_ : ndarray of shape (2,)
 
     Notes
     -----
     ``fit`` takes the layers that :meth:`look_at` makes of the evidence, ``(n, columns)``; it may be
-    given any others. Maps, cross-validation and comparison make them.
+    given any others. Maps, cross-validation and comparison make them. ``"finetune"`` takes windows
+    of the evidence itself, ``(n, layers, window, window)``.
 
     **Missing values**: the backbone has a learned stand-in for every missing layer, so a cell with
     any layer is scored; the head itself takes a missing column at its mean.
@@ -147,6 +151,19 @@ class PretrainedClassifier(CellClassifier):
         self.accelerator = accelerator
         self.precision = precision
         self.random_state = random_state
+
+    @property
+    def window(self) -> int:  # type: ignore[override]
+        """How many cells across it looks: 1 at embeddings, a window of the backbone otherwise."""
+        if self.head != "finetune":
+            return 1
+        return (
+            self.pretraining.architecture.window if self.backbone is None else self._learnt.window
+        )
+
+    @property
+    def _takes_windows(self) -> bool:  # type: ignore[override]
+        return self.head == "finetune"
 
     @property
     def learns_in_folds(self) -> bool:
@@ -213,7 +230,17 @@ class PretrainedClassifier(CellClassifier):
         return clone(self).set_params(backbone=learnt, pretrained=True)
 
     def look_at(self, evidence: xr.DataArray) -> xr.DataArray:
-        """The embeddings of an area, layer by layer; of a forest the evidence before them."""
+        """What it looks at in place of an area's evidence, (layer, y, x).
+
+        Of a probe the embeddings, of a forest the evidence and the embeddings; when it is
+        fine-tuned the layers that the backbone knows, in its order.
+        """
+        if self.head == "finetune":
+            known = self._learnt.layers
+            self._learnt.order([str(name) for name in evidence["layer"].to_numpy()])
+            by_layer = [n for n, c in evidence.coords.items() if c.dims == ("layer",)]
+            dropped = [name for name in by_layer if name != "layer"]
+            return evidence.drop_vars(dropped).reindex(layer=known)
         embedded = self._learnt.embed(
             evidence, exact=self.embedding == "exact", accelerator=self.accelerator
         )
@@ -233,8 +260,8 @@ class PretrainedClassifier(CellClassifier):
     ) -> FloatArray:
         """How much of some cells' mean score is owed to each layer.
 
-        Of a probe by integrated gradients against the background's mean; of a forest by putting
-        the background's mean in the place of a layer round the cell, one layer after another.
+        Of linear heads by integrated gradients against the background's mean; of a forest by
+        putting the background's mean in the place of a layer round the cell, layer by layer.
 
         Parameters
         ----------
@@ -254,14 +281,14 @@ class PretrainedClassifier(CellClassifier):
         ndarray of shape (n, layers)
         """
         heads = [self] if members is None else list(members)
-        explained = EmbeddedScore(
+        explained = (TunedScore if self.head == "finetune" else EmbeddedScore)(
             self._learnt,
             heads,
             evidence,
             exact=self.embedding == "exact",
             accelerator=self.accelerator,
         )
-        way = explained.integrated_gradients if self.head == "probe" else explained.without_layers
+        way = explained.without_layers if self.head == "forest" else explained.integrated_gradients
         baseline = _means(background)
         found = []
         for done, (row, column) in enumerate(cells):
@@ -287,10 +314,51 @@ class PretrainedClassifier(CellClassifier):
             forest = CellExtraTrees(self.n_estimators, random_state=seed)
             self.forest_ = forest.fit(X, positive.astype(int))
             return
+        seeds = [int(generator.randint(2**31)) for _ in range(self.members)]
+        self.members_: list[dict[str, Any]]
+        if self.head == "finetune":
+            windows = self._standardised(X)
+            self.members_ = [self._fit_network(windows, positive, seed) for seed in seeds]
+            return
         self.fill_ = _means(X)
         embeddings = np.where(np.isfinite(X), X, self.fill_)
-        seeds = [int(generator.randint(2**31)) for _ in range(self.members)]
         self.members_ = [self._fit_head(embeddings, positive, seed) for seed in seeds]
+
+    def _fit_network(self, windows: Tensor, positive: BoolArray, seed: int) -> dict[str, Any]:
+        """One fine-tuned network, and the temperature of its log-odds."""
+        taught, judged = _split(positive, np.random.default_rng(seed))
+        network = fine_tuned(
+            self._learnt,
+            windows,
+            positive,
+            (taught, judged),
+            HeadSettings(self.dropout, self.label_smoothing),
+            FineTuning(accelerator=self.accelerator, precision=self.precision),
+            seed,
+        )
+        found = {**network, "seed": seed, "temperature": 1.0}
+        if self.calibrate:
+            odds = linear_odds(_tuned_head(found), self._tokens(found, windows[judged]))
+            found["temperature"] = temperature(odds, positive[judged])
+        return found
+
+    def _standardised(self, X: FloatArray) -> Tensor:
+        """Windows of the backbone's layers, in its scale."""
+        if X.ndim != 4 or X.shape[2] != self.window:
+            raise StudyError(
+                f"head='finetune' looks at windows: give (n, layers, {self.window}, {self.window}),"
+                f" not {X.shape}."
+            )
+        scaled = self._learnt.standard.applied(np.moveaxis(X, 1, 0))
+        return torch.from_numpy(scaled).transpose(0, 1)
+
+    @torch.inference_mode()
+    def _tokens(self, member: dict[str, Any], windows: Tensor) -> FloatArray:
+        """Embeddings of the middles of windows by a fine-tuned network, (n, width)."""
+        device = chosen_device(self.accelerator)
+        network = tuned_network(self._learnt, member["weights"]).to(device)
+        parts = [network.centre(part.to(device)) for part in windows.split(_WINDOWS_AT_ONCE)]
+        return torch.cat(parts).cpu().numpy()
 
     def _fit_head(self, embeddings: FloatArray, positive: BoolArray, seed: int) -> dict[str, Any]:
         """One linear head, and the temperature of its log-odds."""
@@ -305,22 +373,33 @@ class PretrainedClassifier(CellClassifier):
     def _score_cells(self, X: FloatArray) -> FloatArray:
         if self.head == "forest":
             return self.forest_.predict_proba(X)[:, 1]
-        return np.mean([self._odds_to_score(head, X) for head in self.members_], axis=0)
-
-    def _odds_to_score(self, head: dict[str, Any], X: FloatArray) -> FloatArray:
-        embeddings = np.where(np.isfinite(X), X, self.fill_)
-        return expit(linear_odds(head, embeddings) / head["temperature"])
+        scores = [
+            expit(linear_odds(head, embeddings) / head["temperature"])
+            for head, embeddings in self._embedded(X)
+        ]
+        return np.mean(scores, axis=0)
 
     def predict_with_spread(self, X: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         """The score, and its standard deviation over heads and draws of dropout, each (n,)."""
         values = self._checked(X)
         if self.head == "forest":
             return self.forest_.predict_with_spread(values)
-        embeddings = np.where(np.isfinite(values), values, self.fill_)
-        draws = [
-            expit(self._drawn(head, embeddings) / head["temperature"]) for head in self.members_
-        ]
-        return self._score_cells(values), np.concatenate(draws).std(axis=0)
+        scores, draws = [], []
+        for head, embeddings in self._embedded(values):
+            scores.append(expit(linear_odds(head, embeddings) / head["temperature"]))
+            draws.append(expit(self._drawn(head, embeddings) / head["temperature"]))
+        return np.mean(scores, axis=0), np.concatenate(draws).std(axis=0)
+
+    def _embedded(self, X: FloatArray) -> Iterator[tuple[dict[str, Any], FloatArray]]:
+        """Each linear head, and the embeddings that it looks at."""
+        if self.head == "finetune":
+            windows = self._standardised(X)
+            for member in self.members_:
+                yield _tuned_head(member), self._tokens(member, windows)
+            return
+        embeddings = np.where(np.isfinite(X), X, self.fill_)
+        for member in self.members_:
+            yield member, embeddings
 
     def torch_score(self, embeddings: Tensor) -> Tensor:
         """The score of a probe as torch computes it, (n, width) → (n,), for its gradients."""
@@ -337,6 +416,18 @@ class PretrainedClassifier(CellClassifier):
         if self.dropout_draws == 0:
             return linear_odds(head, embeddings)[None]
         return drawn_odds(head, embeddings, self.dropout, self.dropout_draws, head["seed"])
+
+
+def _tuned_head(member: dict[str, Any]) -> dict[str, Any]:
+    """The linear head of a fine-tuned network, as those on frozen embeddings are."""
+    slope = member["weights"]["head.weight"][0]
+    return {
+        "weights": {"slope": slope, "intercept": member["weights"]["head.bias"]},
+        "centre": np.zeros_like(slope),
+        "scale": np.ones_like(slope),
+        "seed": member["seed"],
+        "temperature": member["temperature"],
+    }
 
 
 def _means(X: FloatArray) -> FloatArray:
