@@ -191,19 +191,30 @@ def annotate(study: StudyFile, output: Output = None) -> None:
 def explain(
     study: StudyFile,
     at: Annotated[
-        tuple[float, float], typer.Option(help="EASTING NORTHING of the place, in the study's CRS.")
-    ],
+        tuple[float, float] | None,
+        typer.Option(help="EASTING NORTHING of the place, in the study's CRS."),
+    ] = None,
     explainer: Annotated[
         str, typer.Option(help="gradients (networks), shap (trees), removal (any) or auto.")
     ] = "auto",
     layers: Annotated[int, typer.Option(help="Layers shown.", min=1)] = 5,
     output: Output = None,
 ) -> None:
-    """Why a place scores as it does: layers, their values, and the known deposit most like it."""
-    from gossan.pipeline import explain_study
+    """Why a place scores as it does, with --at; without, which layers the whole map leans on."""
+    from gossan.pipeline import explain_study, layers_by_blocks
     from gossan.study import read_study
 
     settings = read_study(study)
+    if at is None:
+        with _resumable(), _progress() as progress:
+            table = layers_by_blocks(settings, output=output, progress=progress)
+        shown = table.head(layers).reset_index().round(4)
+        out.print(
+            "How much the map's AUC on the known deposits falls when a layer's blocks change "
+            "places:"
+        )
+        _print_table(shown.rename(columns={"importance": "fall of AUC", "spread": "±"}))
+        return
     with _resumable(), _progress() as progress:
         found = explain_study(
             settings, *at, output=output, explainer=_explainer(explainer), progress=progress

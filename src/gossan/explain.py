@@ -8,10 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import xarray as xr
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from gossan.draws import score_and_spread
+from gossan.evaluate import auc_background
 from gossan.evidence import CellFeatures
 from gossan.exceptions import StudyError
 
@@ -267,6 +269,91 @@ def layer_importance(contributions: FloatArray, layers: list[str]) -> pd.DataFra
         index=pd.Index(layers, name="layer"),
     )
     return table.sort_values("importance", ascending=False, kind="stable")
+
+
+def block_importance(
+    score: Callable[[xr.DataArray], FloatArray],
+    evidence: xr.DataArray,
+    deposits: npt.NDArray[np.bool_],
+    *,
+    side: int | None = None,
+    repeats: int = 3,
+    random_state: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """How much the map's AUC falls when a layer's spatial blocks change places.
+
+    Shuffling single cells makes ground that exists nowhere: a smooth layer turned to noise. Blocks
+    keep a layer's own pattern and break only its link to the deposits and to the other layers. The
+    map knows these deposits, so this tells what the map leans on, and not how well it would do.
+
+    Parameters
+    ----------
+    score : callable
+        From evidence ``(layer, y, x)`` to scores ``(y, x)``, such as
+        ``lambda e: predict_map(model, e).to_numpy()``.
+    evidence : xarray.DataArray
+        ``(layer, y, x)``.
+    deposits : ndarray of shape (y, x), bool
+        Cells of known deposits; every other scored cell is background.
+    side : int, optional
+        Cells across a block; default: an eighth of the shorter side.
+    repeats : int, default 3
+        Permutations of each layer.
+    random_state : int, default 0
+    progress : callable, optional
+        Called with (maps done, maps in all).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by layer, the greatest first: ``importance``, the mean fall of AUC, and ``spread``,
+        its standard deviation over permutations.
+
+    Examples
+    --------
+    >>> values = np.random.default_rng(0).normal(size=(2, 32, 32))
+    >>> evidence = xr.DataArray(values, dims=("layer", "y", "x"), coords={"layer": ["Cu", "Pb"]})
+    >>> found = block_importance(lambda e: e.to_numpy()[1], evidence, values[1] > 2)
+    >>> found.index[0], float(found.loc["Cu", "importance"])
+    ('Pb', 0.0)
+    """
+    rng = np.random.default_rng(random_state)
+    side = max(1, min(evidence.shape[1:]) // 8) if side is None else side
+    whole = _auc(score(evidence), deposits)
+    layers = [str(name) for name in evidence["layer"].to_numpy()]
+    falls = np.empty((len(layers), repeats))
+    for layer in range(len(layers)):
+        for repeat in range(repeats):
+            moved = evidence.copy(data=np.array(evidence.data))
+            moved[layer] = _blocks_moved(moved[layer].to_numpy(), side, rng)
+            falls[layer, repeat] = whole - _auc(score(moved), deposits)
+            if progress is not None:
+                progress(layer * repeats + repeat + 1, falls.size)
+    table = pd.DataFrame(
+        {"importance": falls.mean(axis=1), "spread": falls.std(axis=1)},
+        index=pd.Index(layers, name="layer"),
+    )
+    return table.sort_values("importance", ascending=False, kind="stable")
+
+
+def _blocks_moved(values: FloatArray, side: int, rng: np.random.Generator) -> FloatArray:
+    """A layer whose square blocks have changed places; gaps stay where they are."""
+    rows, columns = (-(-length // side) for length in values.shape)
+    padding = [(0, n * side - length) for n, length in zip((rows, columns), values.shape)]
+    padded = np.pad(values, padding, constant_values=np.nan)
+    blocks = padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
+    moved = blocks[rng.permutation(len(blocks))].reshape(rows, columns, side, side)
+    found = moved.swapaxes(1, 2).reshape(padded.shape)[: values.shape[0], : values.shape[1]].copy()
+    observed = np.isfinite(values)
+    lost = observed & ~np.isfinite(found)  # what came here was a gap
+    found[lost] = rng.choice(values[observed], int(lost.sum()))
+    return np.where(observed, found, np.nan)
+
+
+def _auc(score: FloatArray, deposits: npt.NDArray[np.bool_]) -> float:
+    scored = np.isfinite(score)
+    return auc_background(score[scored], deposits[scored])
 
 
 def percentiles(values: FloatArray, sample: FloatArray) -> FloatArray:

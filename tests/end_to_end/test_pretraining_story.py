@@ -57,6 +57,9 @@ def test_explain_trees(gossan, study_file):
         told = gossan("explain", study_file, "--at", *place, "--explainer", explainer)
         assert told.returncode == 0, told.stderr
         assert "contribution" in told.stdout
+    told = gossan("explain", study_file)
+    assert told.returncode == 0, told.stderr
+    assert "fall of AUC" in told.stdout
     refused = gossan("explain", study_file, "--at", *place, "--explainer", "gradients")
     assert refused.returncode == 1
     assert "it can by shap, removal" in refused.stderr

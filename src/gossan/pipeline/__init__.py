@@ -2,7 +2,7 @@
 
 from gossan.pipeline.annotate import annotate_study
 from gossan.pipeline.compare import compare_study, comparison_table, study_workflows
-from gossan.pipeline.explain import Explanation, explain_study
+from gossan.pipeline.explain import Explanation, explain_study, layers_by_blocks
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.keys import input_digests, stage_keys
 from gossan.pipeline.pretrain import pretrain_study
@@ -26,6 +26,7 @@ __all__ = [
     "comparison_table",
     "explain_study",
     "input_digests",
+    "layers_by_blocks",
     "other_occurrences",
     "pretrain_study",
     "read_deposits",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -13,10 +16,17 @@ import xarray as xr
 
 from gossan import io
 from gossan.exceptions import StudyError
-from gossan.explain import Explainer, explain_cells, nearest_analogues, percentiles
+from gossan.explain import (
+    Explainer,
+    block_importance,
+    explain_cells,
+    nearest_analogues,
+    percentiles,
+)
 from gossan.grid import Grid
 from gossan.pipeline.folder import Progress, run_folder
-from gossan.pipeline.inputs import opened
+from gossan.pipeline.inputs import OpenStudy, opened
+from gossan.predict import predict_map
 from gossan.study import Study
 from gossan.validate import StudyCells, deposit_cells, study_cells
 
@@ -89,17 +99,8 @@ def explain_study(
         If the study was not run, or was run with other files or settings, if the place lies
         outside the study, or the explainer does not suit the model.
     """
-    path = run_folder(study, output)
-    if not (path / "model" / "model.json").exists():
-        raise StudyError(f"There is no model in {path}. `gossan run {study.path}` makes one.")
-    with opened(study, path, progress) as at_hand:
-        if at_hand.run.made_of("map") != at_hand.keys["map"]:
-            raise StudyError(
-                f"{path} holds the map of other files, settings or code. "
-                f"`gossan run {study.path}` makes it anew."
-            )
-        model, _ = io.load_model(path / "model")
-        score = io.read_map(path / "prospectivity.tif")
+    with _finished(study, output, progress) as (at_hand, model):
+        score = io.read_map(at_hand.run.path / "prospectivity.tif")
         cells = study_cells(at_hand.evidence, at_hand.labels)
         cell = _cell_at(cells, score, easting, northing)
         sample = background_sample(cells, study.seed)
@@ -115,6 +116,61 @@ def explain_study(
         return _explanation(
             cells, cell, sample, contributions, score, at_hand.labels, at_hand.deposits
         )
+
+
+def layers_by_blocks(
+    study: Study,
+    *,
+    output: Path | None = None,
+    repeats: int = 3,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """What the map of a run leans on: see :func:`gossan.explain.block_importance`.
+
+    Parameters
+    ----------
+    study : Study
+    output : path, optional
+        Run folder; default as :func:`run_study`'s.
+    repeats : int, default 3
+    progress : callable, optional
+        Called with (stage, steps done, steps in all).
+
+    Raises
+    ------
+    StudyError
+        As :func:`explain_study`.
+    """
+    with _finished(study, output, progress) as (at_hand, model):
+        cells = study_cells(at_hand.evidence, at_hand.labels)
+        centres = deposit_cells(cells, at_hand.labels)
+        known = np.zeros(at_hand.labels.shape, dtype=bool)
+        known[cells.rows[centres[centres >= 0]], cells.columns[centres[centres >= 0]]] = True
+        return block_importance(
+            lambda evidence: predict_map(model, evidence).to_numpy(),
+            cells.features.evidence,
+            known,
+            repeats=repeats,
+            random_state=study.seed,
+            progress=at_hand.run.steps("layers"),
+        )
+
+
+@contextmanager
+def _finished(
+    study: Study, output: Path | None, progress: Progress | None
+) -> Iterator[tuple[OpenStudy, Any]]:
+    """An open study and the model of its run, if that was made of the same things."""
+    path = run_folder(study, output)
+    if not (path / "model" / "model.json").exists():
+        raise StudyError(f"There is no model in {path}. `gossan run {study.path}` makes one.")
+    with opened(study, path, progress) as at_hand:
+        if at_hand.run.made_of("map") != at_hand.keys["map"]:
+            raise StudyError(
+                f"{path} holds the map of other files, settings or code. "
+                f"`gossan run {study.path}` makes it anew."
+            )
+        yield at_hand, io.load_model(path / "model")[0]
 
 
 def background_sample(cells: StudyCells, seed: int) -> npt.NDArray[np.int64]:

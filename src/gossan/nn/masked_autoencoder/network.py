@@ -88,7 +88,9 @@ class MaskedAutoencoder(nn.Module):
 
     A token is a patch of cells with all their layers. A value that is missing, or hidden from the
     network, is stood for by a learned vector of its own, so a token can be made of whatever is
-    there. Only visible tokens pass the encoder (He et al. 2022).
+    there. Only visible tokens pass the encoder (He et al. 2022). What a layer's visible patches
+    say of a hidden one, weighed by a learned function of where they lie, is given; the decoder
+    predicts what to add to it, so that the network need not learn to interpolate.
 
     Parameters
     ----------
@@ -112,6 +114,8 @@ class MaskedAutoencoder(nn.Module):
     torch.Size([2, 49, 5])
     """
 
+    offset: Tensor
+
     def __init__(self, layers: int, architecture: Architecture) -> None:
         super().__init__()
         architecture.check()
@@ -128,6 +132,10 @@ class MaskedAutoencoder(nn.Module):
         self.decoder = _blocks(sizes.decoder_width, sizes.decoder_heads, sizes.decoder_blocks)
         self.decoder_norm = nn.LayerNorm(sizes.decoder_width)
         self.prediction = nn.Linear(sizes.decoder_width, values)
+        nn.init.zeros_(self.prediction.weight)
+        self.nearness = nn.Parameter(_nearness(sizes.across))  # (2 across - 1)², log weights
+        self.gain = nn.Parameter(torch.ones(values))
+        self.register_buffer("offset", _offsets(sizes.across), persistent=False)
 
     def forward(self, windows: Tensor, keep: Tensor, dropped: Tensor | None = None) -> Tensor:
         """Predictions of every value of every token, from the visible ones.
@@ -145,7 +153,8 @@ class MaskedAutoencoder(nn.Module):
         -------
         Tensor of shape (n, tokens, layers * patch²)
         """
-        return self.decode(self.encode(windows, keep, dropped), keep)
+        correction = self.decode(self.encode(windows, keep, dropped), keep)
+        return correction + self.gain * self.filled(windows, keep, dropped)
 
     def encode(
         self, windows: Tensor, keep: Tensor | None = None, dropped: Tensor | None = None
@@ -174,6 +183,23 @@ class MaskedAutoencoder(nn.Module):
         for block in self.decoder:
             tokens = block(tokens)
         return self.prediction(self.decoder_norm(tokens))
+
+    def filled(self, windows: Tensor, keep: Tensor, dropped: Tensor | None = None) -> Tensor:
+        """Weighted means of each layer's visible patches, (n, tokens, layers * patch²).
+
+        0, the layer's mean, where none is visible.
+        """
+        cells = self.architecture.patch**2
+        values = _taken(self.patches(windows), keep).unflatten(2, (self.layers, cells))
+        observed = torch.isfinite(values)
+        if dropped is not None:
+            observed = observed & ~dropped[:, None, :, None]
+        share = observed.float().mean(dim=3)  # (n, visible, layers)
+        mean = torch.where(observed, values, 0.0).mean(dim=3)
+        weight = self.nearness.exp()[self.offset]  # (tokens, tokens)
+        weight = weight.T[keep].transpose(1, 2)  # (n, tokens, visible)
+        found = (weight @ mean) / (weight @ share).clamp(min=1e-6)
+        return found.repeat_interleave(cells, dim=2)
 
     def patches(self, windows: Tensor) -> Tensor:
         """``(n, layers, window, window)`` as tokens, (n, tokens, layers * patch²)."""
@@ -265,6 +291,19 @@ class _Block(nn.Module):
         tokens = tokens + self.mixed(mixed.transpose(1, 2).reshape(n, count, width))
         widened = functional.gelu(self.widened(self.norm2(tokens)))
         return tokens + self.narrowed(widened)
+
+
+def _nearness(across: int) -> Tensor:
+    """Log weights to begin with: they fall with the distance between tokens."""
+    along = torch.arange(1 - across, across).float()
+    return (-1.5 * torch.hypot(along[:, None], along)).flatten()
+
+
+def _offsets(across: int) -> Tensor:
+    """For each pair of tokens the number of the step between them, (tokens, tokens)."""
+    rows, columns = torch.arange(across**2) // across, torch.arange(across**2) % across
+    step = (rows[:, None] - rows + across - 1) * (2 * across - 1)
+    return step + columns[:, None] - columns + across - 1
 
 
 def _blocks(width: int, heads: int, count: int) -> nn.ModuleList:
