@@ -305,5 +305,6 @@ def test_a_clone_keeps_its_backbone(backbone, tmp_path):
     from sklearn.base import clone
 
     assert clone(PretrainedClassifier(backbone)).backbone is backbone
+    assert "Backbone(4 layers, window=5, width=96)" in repr(PretrainedClassifier(backbone))
     backbone.save(tmp_path / "b.safetensors")
     assert Backbone.load(tmp_path / "b.safetensors").layers == backbone.layers

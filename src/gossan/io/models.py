@@ -31,6 +31,7 @@ WEIGHTS = "weights.safetensors"
 # What scikit-learn's estimators are made of beyond what skops trusts by itself. Each holds plain
 # arrays; the arrays of trees are checked below, since compiled code would follow them unchecked.
 _TRUSTED = {
+    "gossan.nn.masked_autoencoder.backbone.Backbone",
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import xarray as xr
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from gossan import io
@@ -35,7 +34,7 @@ _BYTES_HELD = 2_000_000_000
 _TILE = 512
 
 
-class Backbone(BaseEstimator):
+class Backbone:
     """A pretrained masked autoencoder, and the layers that it knows.
 
     It does not change any more: a clone of it is itself.
