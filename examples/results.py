@@ -33,7 +33,7 @@ HERE = Path(__file__).resolve().parent
 SURVEYS = ["nanling", "jabal-al-hasir", "cloncurry", "murchison"]
 COMPARED = ["nanling", "jabal-al-hasir"]
 SLOW = {"k-nearest-neighbours", "svm", "gradient-boosting", "random-forest", "elkan-noto"}
-SLOW |= {"pixel-pairs-both"}
+SLOW |= {"pixel-pairs-both", "masked-pretraining-finetune"}
 """Methods that take many minutes on the larger areas: shown on the smallest survey only."""
 AREAS = ["0.01", "0.02", "0.05", "0.10"]
 
@@ -166,7 +166,7 @@ of it scored by models that did not train on it ([how skill is measured](evaluat
 is the share of held-out deposits in the top 5 % of the area; N_d is the normalised density of the
 prediction–area plot. In brackets: 95 % intervals from resampling whole clusters of deposits. One
 seed. Where intervals overlap, the data cannot tell the methods apart. In the first tables each
-method has its own negatives and draws; six methods that take many minutes on the larger areas are
+method has its own negatives and draws; methods that take many minutes on the larger areas are
 shown on nanling only, and the other methods with a network on the two geochemical surveys.
 
 The settings of the methods were chosen with these same surveys at hand, so the figures of the

@@ -121,6 +121,23 @@ def test_patches_hold_their_cells():
     torch.testing.assert_close(patches[0, 4, 9:], windows[0, 1, 3:6, 3:6].flatten())
 
 
+def test_a_plane_is_filled_in_exactly():
+    """What is given of a layer that rises evenly is the layer itself, beyond the visible too."""
+    network = MaskedAutoencoder(2, TINY).eval()
+    network.stiffness.data.fill_(-30.0)
+    rows, columns = torch.meshgrid(torch.arange(5.0), torch.arange(5.0), indexing="ij")
+    windows = torch.stack([2 * rows - columns + 1, rows + columns])[None]
+    keep = torch.tensor([[0, 3, 11, 20]])
+    with torch.inference_mode():
+        found = network.filled(windows, keep)
+        torch.testing.assert_close(found, network.patches(windows), atol=1e-3, rtol=1e-3)
+        hidden = network.filled(windows, keep, torch.tensor([[True, False]]))
+        assert (hidden[..., 0] == 0).all()
+        windows[0, 0, 0, 0] = torch.nan  # one of the four is missing: near the plane, and finite
+        near = network.filled(windows, keep)[0, :, 0]
+        assert torch.isfinite(near).all()
+
+
 def test_the_same_is_hidden_in_every_validation():
     """Epochs are judged by one task; training draws anew."""
     loss = MaskedLoss(Pretraining(**QUICK), np.zeros(3, dtype=bool))

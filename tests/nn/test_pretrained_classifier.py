@@ -126,6 +126,17 @@ def test_it_finds_the_ground_of_the_deposits(area, backbone, head, embedding):
     assert np.nanmax(score["spread"]) > 0
 
 
+@pytest.mark.parametrize("head", ["probe", "forest", "finetune"])
+def test_a_cell_that_lacks_layers_gets_a_score(area, backbone, head):
+    """Two of four layers missing in every third cell: each has a score, its own."""
+    ensemble, _ = fitted(PretrainedClassifier(backbone, head=head, random_state=0), area)
+    thin = area[0].copy()
+    thin[1:3, ::3] = np.nan
+    whole, found = (gs.predict_map(ensemble, evidence).values for evidence in (area[0], thin))
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(whole))
+    assert not np.allclose(found[3::3], whole[3::3], atol=1e-3)
+
+
 def test_a_head_alone_tells_its_spread(area, backbone):
     """Heads and draws of dropout disagree; without either there is no spread."""
     model = PretrainedClassifier(backbone, random_state=0)

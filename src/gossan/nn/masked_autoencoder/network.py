@@ -99,6 +99,7 @@ class MaskedAutoencoder(nn.Module):
 
     References
     ----------
+    Cleveland, W. S. (1979). Robust locally weighted regression and smoothing scatterplots. JASA 74.
     He, K. et al. (2022). Masked autoencoders are scalable vision learners. CVPR.
     Daruna, A. et al. (2024). GFM4MPM: towards geospatial foundation models for mineral
     prospectivity mapping. arXiv 2406.12756.
@@ -115,6 +116,8 @@ class MaskedAutoencoder(nn.Module):
     """
 
     offset: Tensor
+    row_step: Tensor
+    column_step: Tensor
 
     def __init__(self, layers: int, architecture: Architecture) -> None:
         super().__init__()
@@ -135,7 +138,9 @@ class MaskedAutoencoder(nn.Module):
         nn.init.zeros_(self.prediction.weight)
         self.nearness = nn.Parameter(_nearness(sizes.across))  # (2 across - 1)², log weights
         self.gain = nn.Parameter(torch.ones(values))
-        self.register_buffer("offset", _offsets(sizes.across), persistent=False)
+        self.stiffness = nn.Parameter(torch.tensor(-2.0))
+        for name, steps in _steps(sizes.across).items():
+            self.register_buffer(name, steps, persistent=False)
 
     def forward(self, windows: Tensor, keep: Tensor, dropped: Tensor | None = None) -> Tensor:
         """Predictions of every value of every token, from the visible ones.
@@ -185,9 +190,11 @@ class MaskedAutoencoder(nn.Module):
         return self.prediction(self.decoder_norm(tokens))
 
     def filled(self, windows: Tensor, keep: Tensor, dropped: Tensor | None = None) -> Tensor:
-        """Weighted means of each layer's visible patches, (n, tokens, layers * patch²).
+        """Each layer's plane through its visible patches, (n, tokens, layers * patch²).
 
-        0, the layer's mean, where none is visible.
+        A local linear fit (Cleveland 1979) whose weights and stiffness are learned; where a layer
+        is missing in some of the patches their weighted mean stands in, and 0, the layer's mean,
+        where none is visible.
         """
         cells = self.architecture.patch**2
         values = _taken(self.patches(windows), keep).unflatten(2, (self.layers, cells))
@@ -196,10 +203,27 @@ class MaskedAutoencoder(nn.Module):
             observed = observed & ~dropped[:, None, :, None]
         share = observed.float().mean(dim=3)  # (n, visible, layers)
         mean = torch.where(observed, values, 0.0).mean(dim=3)
-        weight = self.nearness.exp()[self.offset]  # (tokens, tokens)
-        weight = weight.T[keep].transpose(1, 2)  # (n, tokens, visible)
-        found = (weight @ mean) / (weight @ share).clamp(min=1e-6)
+        near, fitted = self._weights(keep)  # (n, tokens, visible) each
+        middle = (near @ mean) / (near @ share).clamp(min=1e-6)
+        found = fitted @ mean + (1.0 - fitted @ share) * middle
         return found.repeat_interleave(cells, dim=2)
+
+    def _weights(self, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the visible tokens for each token: by nearness, and of the plane through them."""
+        near = self.nearness.exp()[self.offset].T[keep].transpose(1, 2)
+        rows, columns = (step.T[keep].transpose(1, 2) for step in (self.row_step, self.column_step))
+        total = near.sum(dim=2, keepdim=True)
+        stiff = functional.softplus(self.stiffness) * total
+        row, column = ((near * step).sum(2, keepdim=True) for step in (rows, columns))
+        both = (near * rows * columns).sum(2, keepdim=True)
+        row_row = (near * rows**2).sum(2, keepdim=True) + stiff
+        column_column = (near * columns**2).sum(2, keepdim=True) + stiff
+        # First row of the inverse of the normal equations: the plane's height at the token itself.
+        height = row_row * column_column - both**2
+        by_row = column * both - row * column_column
+        by_column = row * both - column * row_row
+        scale = total * height + row * by_row + column * by_column
+        return near, near * (height + by_row * rows + by_column * columns) / scale
 
     def patches(self, windows: Tensor) -> Tensor:
         """``(n, layers, window, window)`` as tokens, (n, tokens, layers * patch²)."""
@@ -299,11 +323,12 @@ def _nearness(across: int) -> Tensor:
     return (-1.5 * torch.hypot(along[:, None], along)).flatten()
 
 
-def _offsets(across: int) -> Tensor:
-    """For each pair of tokens the number of the step between them, (tokens, tokens)."""
+def _steps(across: int) -> dict[str, Tensor]:
+    """For each pair of tokens the step between them, and its number, (tokens, tokens) each."""
     rows, columns = torch.arange(across**2) // across, torch.arange(across**2) % across
-    step = (rows[:, None] - rows + across - 1) * (2 * across - 1)
-    return step + columns[:, None] - columns + across - 1
+    row_step, column_step = rows[:, None] - rows, columns[:, None] - columns
+    number = (row_step + across - 1) * (2 * across - 1) + column_step + across - 1
+    return {"offset": number, "row_step": row_step.float(), "column_step": column_step.float()}
 
 
 def _blocks(width: int, heads: int, count: int) -> nn.ModuleList:
