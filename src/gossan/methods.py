@@ -422,4 +422,9 @@ def make_model(
     if "random_state" in types:
         settings["random_state"] = random_state
     model = method.estimator(**settings)
+    if screen is not None and hasattr(model, "learn_evidence"):
+        raise StudyError(
+            f"The method {name!r} learns from all layers before it sees a label, so they cannot be "
+            "screened by the deposits. Leave out `screen`."
+        )
     return model if screen is None else LayerScreen(model, z=screen)

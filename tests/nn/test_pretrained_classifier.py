@@ -305,6 +305,12 @@ def test_settings_that_cannot_be_are_named(settings, message):
         PretrainedClassifier(**settings).check()
 
 
+def test_layers_cannot_be_screened():
+    """The backbone has seen them all."""
+    with pytest.raises(StudyError, match="Leave out `screen`"):
+        gs.make_model("masked-pretraining", screen=2.58)
+
+
 def test_a_backbone_is_needed_before_a_map(area):
     """What is to be done is said."""
     with pytest.raises(StudyError, match="call learn_evidence"):
