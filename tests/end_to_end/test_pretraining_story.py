@@ -4,10 +4,15 @@ import re
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pytest
+import rasterio
+from rasterio.enums import ColorInterp
 
 from gossan import io
 from gossan.datasets import synthetic_district, write_district
+from gossan.evidence import valid_cells
+from gossan.grid import Grid
 
 pytest.importorskip("torch")
 # The district has an element below detection in half of its samples: left out, with a warning.
@@ -38,6 +43,7 @@ def test_pretrain_run_explain(gossan, study_file):
     assert set(targets["analogue"]) <= names
     model = io.read_json(folder / "model" / "model.json")
     assert model["networks"]
+    _check_what_was_learnt(folder)
     first = targets.iloc[0]
     place = (first["easting"], first["northing"])
     told = gossan("explain", study_file, "--at", *place, "--layers", "3")
@@ -45,6 +51,41 @@ def test_pretrain_run_explain(gossan, study_file):
     assert f"Score {first['score']:.3f}" in told.stdout
     assert "Most like" in told.stdout
     assert told.stdout == gossan("explain", study_file, "--at", *place, "--layers", "3").stdout
+    report = (folder / "report.html").read_bytes()
+    assert gossan("run", study_file).returncode == 0
+    assert "embedding" in io.read_json(folder / "manifest.json")["reused"]
+    assert (folder / "report.html").read_bytes() == report
+
+
+def _check_what_was_learnt(folder: Path) -> None:
+    """The embedding, its first components as a picture that a GIS shows, and the chapter."""
+    embedding = io.open_evidence(folder / "embedding.zarr")
+    evidence = io.open_evidence(folder / "evidence.zarr")
+    assert embedding.shape[1:] == evidence.shape[1:]
+    assert str(embedding["layer"].to_numpy()[0]) == "embedding 1"
+    values = embedding.to_numpy()
+    known = valid_cells(evidence)
+    np.testing.assert_array_equal(np.isfinite(values).all(axis=0), known)
+    with rasterio.open(folder / "embedding.tif") as file:
+        assert file.dtypes == ("uint8", "uint8", "uint8")
+        assert file.nodata == 0
+        assert file.colorinterp == (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert file.transform == Grid.from_dataarray(evidence).transform
+        colours = file.read()
+    np.testing.assert_array_equal((colours > 0).all(axis=0), known)
+    centred = values[:, known].T - values[:, known].mean(axis=1)
+    left, spread, _ = np.linalg.svd(centred, full_matrices=False)
+    for band, component in zip(colours[:, known], (left * spread).T[:3], strict=True):
+        inside = (component > np.quantile(component, 0.03)) & (
+            component < np.quantile(component, 0.97)
+        )
+        assert abs(np.corrcoef(band[inside], component[inside])[0, 1]) > 0.999
+        assert all(0.019 < (band == end).mean() < 0.06 for end in (1, 255))
+    report = (folder / "report.html").read_text()
+    assert "What the network learnt without labels" in report
+    assert "Loss of each epoch of the pretraining" in report
+    assert "The area in the false colours of the network" in report
 
 
 def test_explain_trees(gossan, study_file):

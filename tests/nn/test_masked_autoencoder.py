@@ -138,6 +138,18 @@ def test_a_plane_is_filled_in_exactly():
         assert torch.isfinite(near).all()
 
 
+def test_neighbours_of_one_rock_unit_make_it_likely():
+    """Of a layer of 0 and 1 what is given is log-odds: surely inside, surely outside."""
+    network = MaskedAutoencoder(1, TINY, torch.tensor([True])).eval()
+    windows = torch.zeros(1, 1, 5, 5)
+    windows[..., 3:] = 1.0
+    keep = torch.tensor([[0, 10, 20, 4, 14, 24, 3, 13, 23]])
+    with torch.inference_mode():
+        odds = network.filled(windows, keep)[0, :, 0].view(5, 5)
+    assert (odds[:, 0] < -2).all()
+    assert (odds[:, 4] > 2).all()
+
+
 def test_the_same_is_hidden_in_every_validation():
     """Epochs are judged by one task; training draws anew."""
     loss = MaskedLoss(Pretraining(**QUICK), np.zeros(3, dtype=bool))
@@ -227,7 +239,8 @@ def test_pretraining_learns_and_is_repeatable():
     for name, value in first.learned["weights"].items():
         np.testing.assert_array_equal(second.learned["weights"][name], value)
     losses = first.description["validation_loss"]
-    assert losses[-1] < 0.6 * losses[0]
+    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.1  # of the layers' variance
     other = pretrain(evidence, replace(settings, random_state=1))
     assert not np.array_equal(
         other.learned["weights"]["embedding.weight"], first.learned["weights"]["embedding.weight"]

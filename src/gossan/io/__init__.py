@@ -10,10 +10,12 @@ from gossan.io.files import (
 )
 from gossan.io.maps import (
     read_annotation,
+    read_false_colour,
     read_labels,
     read_map,
     read_targets,
     write_annotation,
+    write_false_colour,
     write_labels,
     write_log,
     write_map,
@@ -73,6 +75,7 @@ __all__ = [
     "read_annotation",
     "read_cells",
     "read_deposits",
+    "read_false_colour",
     "read_json",
     "read_json_if_whole",
     "read_labels",
@@ -90,6 +93,7 @@ __all__ = [
     "waiting_lock",
     "write_annotation",
     "write_bytes",
+    "write_false_colour",
     "write_json",
     "write_labels",
     "write_log",

@@ -18,6 +18,7 @@ import pyproj
 import rasterio
 import rasterio.shutil
 import xarray as xr
+from affine import Affine
 from rasterio.windows import Window
 
 from gossan.exceptions import SurveyDataError
@@ -27,6 +28,7 @@ from gossan.io.files import reading, remove, replacing
 Block = tuple[slice, slice, npt.NDArray[np.float32]]
 
 BANDS = ("score", "spread")
+COLOURS = ("red", "green", "blue")
 _TILE = 512
 _PROFILE = {"tiled": True, "blockxsize": _TILE, "blockysize": _TILE, "BIGTIFF": "IF_SAFER"}
 # GeoPackage records when it was written; a fixed date keeps equal targets equal byte for byte.
@@ -92,27 +94,78 @@ def write_map_blocks(
     tags : dict, optional
         Further metadata of the file.
     """
-    with replacing(path) as partial:
-        flat = partial.with_name(f"{partial.name}.flat.tif")
-        try:
-            with rasterio.open(flat, "w", **_profile(grid, "float32", len(bands), np.nan)) as file:
-                file.descriptions = bands
-                file.update_tags(**(tags or {}))
-                for rows, columns, values in blocks:
-                    part = values[: len(bands)].astype(np.float32)
-                    file.write(part, window=_window(rows, columns))
-            rasterio.shutil.copy(
-                flat,
-                partial,
-                driver="COG",
-                COMPRESS="DEFLATE",
-                PREDICTOR="FLOATING_POINT",
-                BLOCKSIZE=_TILE,
-                OVERVIEW_RESAMPLING="AVERAGE",
-                BIGTIFF="IF_SAFER",
+    profile = _profile(grid, "float32", len(bands), np.nan)
+    _write_cog(path, profile, blocks, bands, tags, predictor="FLOATING_POINT")
+
+
+def write_false_colour(
+    path: str | os.PathLike[str],
+    grid: Grid,
+    blocks: Iterable[tuple[slice, slice, npt.NDArray[np.uint8]]],
+    *,
+    tags: dict[str, str] | None = None,
+) -> None:
+    """Write a picture of an area as a Cloud-Optimised GeoTIFF that a GIS shows as it is.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.tif`` to write, all or nothing: uint8, bands ``red``, ``green`` and ``blue``, nodata
+        0, overviews.
+    grid : Grid
+        Where the cells lie.
+    blocks : iterable of (slice, slice, ndarray)
+        Rows, columns and colours (3, rows, columns): 1 to 255, or 0 where missing.
+    tags : dict, optional
+        Further metadata of the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "picture.tif"
+    >>> grid = Grid.from_bounds((0, 0, 300, 200), 100, "EPSG:32650")
+    >>> block = np.arange(18, dtype=np.uint8).reshape(3, 2, 3)
+    >>> write_false_colour(file, grid, [(slice(0, 2), slice(0, 3), block)])
+    >>> bool((read_false_colour(file).to_numpy() == block).all())
+    True
+    """
+    profile = {**_profile(grid, "uint8", len(COLOURS), 0), "photometric": "RGB"}
+    _write_cog(path, profile, blocks, COLOURS, tags, predictor="STANDARD")
+
+
+def read_false_colour(path: str | os.PathLike[str], *, largest: int = 1200) -> xr.DataArray:
+    """Read a picture that :func:`write_false_colour` wrote, coarsened to be shown small.
+
+    Parameters
+    ----------
+    path : path-like
+    largest : int, default 1200
+        Rows and columns at most.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``(layer, y, x)`` uint8 with layers ``red``, ``green``, ``blue``; 0 where missing.
+
+    Raises
+    ------
+    SurveyDataError
+        If it cannot be read, or is no such picture.
+    """
+    path = Path(path)
+    with reading(path, "a false-colour picture"), rasterio.open(path) as file:
+        if file.descriptions != COLOURS:
+            raise SurveyDataError(
+                f"{path} is no picture of gossan: its bands are {file.descriptions}, not {COLOURS}."
             )
-        finally:
-            remove(flat)
+        step = max(1, -(-max(file.shape) // largest))
+        rows, columns = (-(-length // step) for length in file.shape)
+        place = file.transform
+        width, height = place.a * file.width / columns, place.e * file.height / rows
+        coarse = Affine(width, 0.0, place.c, 0.0, height, place.f)
+        grid = Grid(pyproj.CRS(file.crs), coarse, (rows, columns))
+        values = file.read(out_shape=(len(COLOURS), rows, columns))
+    return grid.to_dataarray(values, name="colour", layers=list(COLOURS))
 
 
 def read_map(path: str | os.PathLike[str]) -> xr.DataArray:
@@ -263,6 +316,39 @@ def _map_blocks(score: xr.DataArray, spread: xr.DataArray | None) -> Iterator[Bl
         if spread is not None:
             block[1] = spread[rows, columns].to_numpy()
         yield rows, columns, block
+
+
+def _write_cog(
+    path: str | os.PathLike[str],
+    profile: dict[str, Any],
+    blocks: Iterable[tuple[slice, slice, npt.NDArray[Any]]],
+    bands: tuple[str, ...],
+    tags: dict[str, str] | None,
+    *,
+    predictor: str,
+) -> None:
+    """Blocks (bands or more, rows, columns) as a plain GeoTIFF, then as one with overviews."""
+    with replacing(path) as partial:
+        flat = partial.with_name(f"{partial.name}.flat.tif")
+        try:
+            with rasterio.open(flat, "w", **profile) as file:
+                file.descriptions = bands
+                file.update_tags(**(tags or {}))
+                for rows, columns, values in blocks:
+                    part = values[: len(bands)].astype(profile["dtype"])
+                    file.write(part, window=_window(rows, columns))
+            rasterio.shutil.copy(
+                flat,
+                partial,
+                driver="COG",
+                COMPRESS="DEFLATE",
+                PREDICTOR=predictor,
+                BLOCKSIZE=_TILE,
+                OVERVIEW_RESAMPLING="AVERAGE",
+                BIGTIFF="IF_SAFER",
+            )
+        finally:
+            remove(flat)
 
 
 def _profile(grid: Grid, dtype: str, bands: int, nodata: float | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from gossan.pipeline.explain import analogues_of, background_sample
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.inputs import ANNOTATION, decided_labels, opened
 from gossan.pipeline.keys import shown_digests, versions
+from gossan.pipeline.learnt import learnt_stage
 from gossan.pipeline.settings import (
     check_settings,
     model_in_words,
@@ -31,6 +32,7 @@ from gossan.pipeline.settings import (
 from gossan.predict import predict_map
 from gossan.quality import StudyCheck, check_evidence
 from gossan.report import (
+    PretrainingShown,
     ReportInputs,
     area_thresholds,
     labels_style,
@@ -83,7 +85,8 @@ def run_study(
     pathlib.Path
         The run folder, holding the files that DESIGN lists: ``evidence.zarr``, ``labels.tif``,
         ``prospectivity.tif``, ``targets.gpkg``, ``evaluation.json``, ``report.html``, ``model/``
-        and ``manifest.json``.
+        and ``manifest.json``; of a method with a pretrained network ``embedding.zarr`` and
+        ``embedding.tif`` too.
 
     Raises
     ------
@@ -100,7 +103,8 @@ def run_study(
         model = _model(study, run, keys["model"], evidence, labels)
         score = _map(run, keys["map"], model, evidence)
         _targets(study, run, keys["targets"], model, evidence, labels, score, deposits)
-        _report(study, run, digests, evidence, deposits, check, evaluation, score, truth)
+        learnt = learnt_stage(run, keys["model"], model, evidence)
+        _report(study, run, digests, evidence, deposits, check, evaluation, score, truth, learnt)
         _manifest(study, run, keys, digests, at_hand.annotation)
     return path
 
@@ -295,12 +299,13 @@ def _report(
     evaluation: dict[str, Any],
     score: xr.DataArray,
     truth: gpd.GeoDataFrame | None,
+    pretraining: PretrainingShown | None,
 ) -> None:
     """Render the report and the QGIS styles; cheap, so always made anew."""
     start = time.perf_counter()
     run.progress("report", 0, 1)
     inputs = report_inputs(
-        study, run.path, digests, evidence, deposits, check, evaluation, score, truth
+        study, run.path, digests, evidence, deposits, check, evaluation, score, truth, pretraining
     )
     io.write_text(run.path / "report.html", render_report(inputs))
     thresholds = area_thresholds(score.to_numpy())
@@ -323,6 +328,7 @@ def report_inputs(
     evaluation: dict[str, Any],
     score: xr.DataArray,
     truth: gpd.GeoDataFrame | None = None,
+    pretraining: PretrainingShown | None = None,
 ) -> ReportInputs:
     """Gather what a finished run's report shows."""
     ranked = pd.DataFrame(evaluation["deposits"]).set_index("deposit")
@@ -353,6 +359,7 @@ def report_inputs(
         history=[f"{entry['source']}: {entry['message']}" for entry in history],
         truth=None if truth is None else truth_table(score, truth).reset_index(),
         hidden=hidden,
+        pretraining=pretraining,
     )
 
 

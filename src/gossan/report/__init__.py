@@ -3,7 +3,7 @@
 from gossan.report.annotation import convergence_plot, round_maps
 from gossan.report.comparison import ComparisonInputs, render_comparison
 from gossan.report.html import render_report
-from gossan.report.inputs import ReportInputs
+from gossan.report.inputs import PretrainingShown, ReportInputs
 from gossan.report.shares import area_thresholds
 from gossan.report.styles import (
     agreement_style,
@@ -19,6 +19,7 @@ from gossan.report.words import Verdict, decision_facts, headline, verdict
 
 __all__ = [
     "ComparisonInputs",
+    "PretrainingShown",
     "ReportInputs",
     "Verdict",
     "agreement_style",

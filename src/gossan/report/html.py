@@ -15,6 +15,7 @@ from gossan.grid import Grid
 from gossan.report import figures, maps, tables, words
 from gossan.report.inputs import ReportInputs
 from gossan.report.page import Picture, picture, render_page
+from gossan.report.pretraining import pretraining_chapter
 from gossan.report.shares import thinning
 from gossan.report.sheet import crs_code
 from gossan.report.theme import as_png, as_svg
@@ -61,6 +62,7 @@ def render_report(inputs: ReportInputs) -> str:
         ("held-out", "Would it have found what we know?", _held_out_section(inputs)),
         ("targets", "Where to look next", _targets_section(inputs, letters, groups)),
         ("importance", "What the map leans on", _importance_section(inputs)),
+        ("pretraining", "What the network learnt without labels", _pretraining_section(inputs)),
         ("truth", "Against the truth", _truth_section(inputs)),
         ("layers", "The evidence", _layers_section(inputs)),
         ("findings", "What is wrong with the data", _findings_section(inputs)),
@@ -319,6 +321,11 @@ def _importance_section(inputs: ReportInputs) -> dict[str, Any] | None:
         "table": tables.importance_table(inputs.importance, limit=_LAYERS_LISTED),
         "left_out": max(0, len(inputs.importance) - _LAYERS_LISTED),
     }
+
+
+def _pretraining_section(inputs: ReportInputs) -> dict[str, Any] | None:
+    shown = inputs.pretraining
+    return None if shown is None else pretraining_chapter(shown, inputs.deposits)
 
 
 def _truth_section(inputs: ReportInputs) -> dict[str, Any] | None:

@@ -7,10 +7,56 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
 from gossan.quality import Finding
+
+
+@dataclass(frozen=True)
+class PretrainingShown:
+    """What a network learnt of the evidence before it saw a label.
+
+    Parameters
+    ----------
+    areas : sequence of str
+        Names of the areas it learnt from; empty for a network that was not pretrained.
+    settings : mapping
+        Of the pretraining: ``window``, ``hidden_cells``, ``hidden_layers``, ``epochs``,
+        ``windows_per_epoch``.
+    training_loss, validation_loss : sequence of float
+        One an epoch; empty for a network that was not pretrained.
+    scores : pandas.DataFrame
+        One row a layer, from ``reconstruction_scores``: ``layer``; ``network``, ``layer_mean`` and
+        ``bilinear``, the errors of what fills hidden values. Empty where nothing was judged.
+    truth, filled : xarray.DataArray
+        ``(layer, y, x)`` with a CRS: some layers of a rectangle of the area in their units, NaN
+        where missing; as they are, and as the network fills in what it was not shown. None where
+        the area is smaller than a window.
+    hidden : ndarray of shape (layer, y, x), bool
+        Values that the network was not shown, and that are observed.
+    scale : ndarray of shape (layer,)
+        Standard deviations of those layers; 1 of a layer of 0 and 1.
+    units : sequence of str
+        Of those layers; empty where there is none.
+    colours : xarray.DataArray
+        ``(layer, y, x)`` uint8 red, green, blue with a CRS: the embedding of the area in false
+        colours, 0 where missing.
+    """
+
+    areas: Sequence[str]
+    settings: Mapping[str, Any]
+    training_loss: Sequence[float]
+    validation_loss: Sequence[float]
+    scores: pd.DataFrame
+    truth: xr.DataArray | None
+    filled: xr.DataArray | None
+    hidden: npt.NDArray[np.bool_]
+    scale: npt.NDArray[np.floating[Any]]
+    units: Sequence[str]
+    colours: xr.DataArray
 
 
 @dataclass(frozen=True)
@@ -52,6 +98,8 @@ class ReportInputs:
         Of a synthetic district, from :func:`gossan.datasets.truth_table`.
     hidden : geopandas.GeoDataFrame, optional
         Of a synthetic district: the undiscovered deposits.
+    pretraining : PretrainingShown, optional
+        What a network learnt without labels, where the method has one.
     settings : mapping
         The study file, nested.
     provenance : mapping
@@ -74,6 +122,7 @@ class ReportInputs:
     reliability: pd.DataFrame | None = None
     truth: pd.DataFrame | None = None
     hidden: gpd.GeoDataFrame | None = None
+    pretraining: PretrainingShown | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[str] = ()

@@ -10,6 +10,14 @@ from gossan.nn.masked_autoencoder.network import (
     reconstruction_loss,
 )
 from gossan.nn.masked_autoencoder.pretraining import Pretraining, pretrain, untrained
+from gossan.nn.masked_autoencoder.reconstruction import (
+    ReconstructedRectangle,
+    Reconstruction,
+    bilinear_fill,
+    reconstruct,
+    reconstruct_rectangle,
+    reconstruction_scores,
+)
 
 __all__ = [
     "PRESETS",
@@ -18,8 +26,14 @@ __all__ = [
     "MaskedAutoencoder",
     "PretrainedClassifier",
     "Pretraining",
+    "ReconstructedRectangle",
+    "Reconstruction",
+    "bilinear_fill",
     "judged_values",
     "pretrain",
+    "reconstruct",
+    "reconstruct_rectangle",
     "reconstruction_loss",
+    "reconstruction_scores",
     "untrained",
 ]

@@ -66,6 +66,10 @@ class Backbone:
         return Architecture(**self.learned["architecture"])
 
     @property
+    def _binary(self) -> Tensor:
+        return torch.from_numpy(np.asarray(self.learned["binary"], dtype=bool))
+
+    @property
     def description(self) -> dict[str, Any]:
         """Areas, settings and losses of the pretraining."""
         return self.learned["description"]
@@ -88,7 +92,7 @@ class Backbone:
     def network(self, accelerator: str = "cpu") -> MaskedAutoencoder:
         """The network itself, ready to embed."""
         with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten
-            network = MaskedAutoencoder(len(self.layers), self.architecture)
+            network = MaskedAutoencoder(len(self.layers), self.architecture, self._binary)
         weights = self.learned["weights"]
         network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
         return network.eval().to(chosen_device(accelerator))
@@ -193,7 +197,7 @@ class Backbone:
         seed = int(self.description.get("settings", {}).get("random_state", 0))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = MaskedAutoencoder(len(self.layers), self.architecture)
+            network = MaskedAutoencoder(len(self.layers), self.architecture, self._binary)
         weights = {name: value.numpy() for name, value in network.state_dict().items()}
         return Backbone({**self.learned, "weights": weights})
 

@@ -67,6 +67,11 @@ class Architecture:
                 )
 
 
+_LEAST_CHANCE = 0.02
+"""What neighbours alone may say of a layer of 0 and 1, at least and at most."""
+_WIDTHS = 3
+"""Planes of different widths that are laid through the visible patches."""
+
 PRESETS = {
     "small": Architecture(),
     "base": Architecture(
@@ -96,6 +101,8 @@ class MaskedAutoencoder(nn.Module):
     ----------
     layers : int
     architecture : Architecture
+    binary : Tensor of shape (layers,), bool, optional
+        Layers of 0 and 1, whose predictions are log-odds; default: none.
 
     References
     ----------
@@ -115,11 +122,14 @@ class MaskedAutoencoder(nn.Module):
     torch.Size([2, 49, 5])
     """
 
+    binary: Tensor
     offset: Tensor
     row_step: Tensor
     column_step: Tensor
 
-    def __init__(self, layers: int, architecture: Architecture) -> None:
+    def __init__(
+        self, layers: int, architecture: Architecture, binary: Tensor | None = None
+    ) -> None:
         super().__init__()
         architecture.check()
         self.layers = layers
@@ -136,9 +146,11 @@ class MaskedAutoencoder(nn.Module):
         self.decoder_norm = nn.LayerNorm(sizes.decoder_width)
         self.prediction = nn.Linear(sizes.decoder_width, values)
         nn.init.zeros_(self.prediction.weight)
-        self.nearness = nn.Parameter(_nearness(sizes.across))  # (2 across - 1)², log weights
-        self.gain = nn.Parameter(torch.ones(values))
-        self.stiffness = nn.Parameter(torch.tensor(-2.0))
+        self.nearness = nn.Parameter(_nearness(sizes.across))  # (widths, steps), log weights
+        self.stiffness = nn.Parameter(torch.full((_WIDTHS,), -2.0))
+        self.mixture = nn.Parameter(torch.full((_WIDTHS, values), 1.0 / _WIDTHS))
+        binary = torch.zeros(layers, dtype=torch.bool) if binary is None else binary
+        self.register_buffer("binary", binary.repeat_interleave(sizes.patch**2), persistent=False)
         for name, steps in _steps(sizes.across).items():
             self.register_buffer(name, steps, persistent=False)
 
@@ -159,7 +171,7 @@ class MaskedAutoencoder(nn.Module):
         Tensor of shape (n, tokens, layers * patch²)
         """
         correction = self.decode(self.encode(windows, keep, dropped), keep)
-        return correction + self.gain * self.filled(windows, keep, dropped)
+        return correction + self.filled(windows, keep, dropped)
 
     def encode(
         self, windows: Tensor, keep: Tensor | None = None, dropped: Tensor | None = None
@@ -190,34 +202,39 @@ class MaskedAutoencoder(nn.Module):
         return self.prediction(self.decoder_norm(tokens))
 
     def filled(self, windows: Tensor, keep: Tensor, dropped: Tensor | None = None) -> Tensor:
-        """Each layer's plane through its visible patches, (n, tokens, layers * patch²).
+        """Each layer's planes through its visible patches, (n, tokens, layers * patch²).
 
-        A local linear fit (Cleveland 1979) whose weights and stiffness are learned; where a layer
-        is missing in some of the patches their weighted mean stands in, and 0, the layer's mean,
-        where none is visible.
+        Local linear fits (Cleveland 1979) of several widths, whose weights, stiffness and mixture
+        for each layer are learned; where a layer is missing in some of the patches their weighted
+        mean stands in, and 0, the layer's mean, where none is visible.
         """
         cells = self.architecture.patch**2
         values = _taken(self.patches(windows), keep).unflatten(2, (self.layers, cells))
         observed = torch.isfinite(values)
         if dropped is not None:
             observed = observed & ~dropped[:, None, :, None]
-        share = observed.float().mean(dim=3)  # (n, visible, layers)
-        mean = torch.where(observed, values, 0.0).mean(dim=3)
-        near, fitted = self._weights(keep)  # (n, tokens, visible) each
-        middle = (near @ mean) / (near @ share).clamp(min=1e-6)
-        found = fitted @ mean + (1.0 - fitted @ share) * middle
-        return found.repeat_interleave(cells, dim=2)
+        share = observed.float().mean(dim=3)[:, None]  # (n, 1, visible, layers)
+        mean = torch.where(observed, values, 0.0).mean(dim=3)[:, None]
+        near, fitted = self._weights(keep)  # (n, widths, tokens, visible) each
+        middle = (near @ mean) / (near @ share).clamp(min=1e-12)
+        found = fitted @ mean + (1.0 - fitted @ share) * middle  # (n, widths, tokens, layers)
+        mixed = (found.repeat_interleave(cells, dim=3) * self.mixture[:, None]).sum(dim=1)
+        return torch.where(self.binary, torch.logit(mixed, eps=_LEAST_CHANCE), mixed)
 
     def _weights(self, keep: Tensor) -> tuple[Tensor, Tensor]:
         """Of the visible tokens for each token: by nearness, and of the plane through them."""
-        near = self.nearness.exp()[self.offset].T[keep].transpose(1, 2)
-        rows, columns = (step.T[keep].transpose(1, 2) for step in (self.row_step, self.column_step))
-        total = near.sum(dim=2, keepdim=True)
-        stiff = functional.softplus(self.stiffness) * total
-        row, column = ((near * step).sum(2, keepdim=True) for step in (rows, columns))
-        both = (near * rows * columns).sum(2, keepdim=True)
-        row_row = (near * rows**2).sum(2, keepdim=True) + stiff
-        column_column = (near * columns**2).sum(2, keepdim=True) + stiff
+        near = self.nearness.exp()[:, self.offset].transpose(1, 2)[:, keep]
+        near = near.permute(1, 0, 3, 2)  # (n, widths, tokens, visible)
+        steps = (
+            step.T[keep].transpose(1, 2)[:, None] for step in (self.row_step, self.column_step)
+        )
+        rows, columns = steps
+        total = near.sum(dim=3, keepdim=True)
+        stiff = functional.softplus(self.stiffness)[:, None, None] * total
+        row, column = ((near * step).sum(3, keepdim=True) for step in (rows, columns))
+        both = (near * rows * columns).sum(3, keepdim=True)
+        row_row = (near * rows**2).sum(3, keepdim=True) + stiff
+        column_column = (near * columns**2).sum(3, keepdim=True) + stiff
         # First row of the inverse of the normal equations: the plane's height at the token itself.
         height = row_row * column_column - both**2
         by_row = column * both - row * column_column
@@ -320,7 +337,8 @@ class _Block(nn.Module):
 def _nearness(across: int) -> Tensor:
     """Log weights to begin with: they fall with the distance between tokens."""
     along = torch.arange(1 - across, across).float()
-    return (-1.5 * torch.hypot(along[:, None], along)).flatten()
+    distance = torch.hypot(along[:, None], along).flatten()
+    return -distance * (0.75 * 2.0 ** torch.arange(_WIDTHS))[:, None]
 
 
 def _steps(across: int) -> dict[str, Tensor]:

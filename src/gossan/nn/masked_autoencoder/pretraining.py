@@ -28,13 +28,21 @@ from gossan.nn.masked_autoencoder.network import (
 )
 from gossan.nn.masked_autoencoder.windows import (
     Area,
+    GatheredWindows,
     Standard,
     TiledBatches,
     WindowSource,
     read_with_halo,
     training_and_validation,
 )
-from gossan.nn.training import TrainingPlan, TrainingRecord, batches, train, train_once
+from gossan.nn.training import (
+    EpochBatches,
+    TrainingPlan,
+    TrainingRecord,
+    batches,
+    train,
+    train_once,
+)
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -174,7 +182,7 @@ def pretrain(
     ]
     standard, binary = _standard(parts, settings.random_state)
     sources = _sources(parts, standard, settings)
-    network = _started(len(layers), settings)
+    network = _started(binary, settings)
     record = train_once(
         network,
         (asdict(settings), layers, standard, [_digest(part) for part in parts]),
@@ -190,14 +198,14 @@ def untrained(areas: xr.DataArray, settings: Pretraining) -> Backbone:
     layers = [str(name) for name in areas["layer"].to_numpy()]
     part = Area(areas, _order(areas, layers), np.empty(0, dtype=bool))
     standard, binary = _standard([part], settings.random_state)
-    network = _started(len(layers), settings)
+    network = _started(binary, settings)
     return _backbone(network, layers, binary, standard, settings, {"areas": []})
 
 
-def _started(layers: int, settings: Pretraining) -> MaskedAutoencoder:
+def _started(binary: BoolArray, settings: Pretraining) -> MaskedAutoencoder:
     with torch.random.fork_rng():
         torch.manual_seed(settings.random_state)
-        return MaskedAutoencoder(layers, settings.architecture)
+        return MaskedAutoencoder(len(binary), settings.architecture, torch.from_numpy(binary))
 
 
 def _backbone(
@@ -275,7 +283,7 @@ def _cells(area: Area, seed: int) -> npt.NDArray[np.float32]:
 
 def _sources(
     areas: Sequence[Area], standard: Standard, settings: Pretraining
-) -> tuple[WindowSource, WindowSource]:
+) -> tuple[WindowSource, GatheredWindows]:
     """Windows to learn from and windows to judge by, of all areas."""
     window, seed = settings.architecture.window, settings.random_state
     centres = [
@@ -298,21 +306,24 @@ def _sources(
         )
     if not any(area.centres.any() for area in validation):
         validation = training  # too small an area to spare any: judged by what it learnt
-    return WindowSource(training, standard, window), WindowSource(validation, standard, window)
+    judging = WindowSource(validation, standard, window)
+    drawn = TiledBatches(judging.groups, _JUDGED, per_epoch=_JUDGED, seed=seed, shuffle=False)
+    judged = GatheredWindows(judging, np.concatenate(list(drawn)))
+    return WindowSource(training, standard, window), judged
 
 
 def _trained(
     network: MaskedAutoencoder,
     settings: Pretraining,
     binary: BoolArray,
-    sources: tuple[WindowSource, WindowSource],
+    sources: tuple[WindowSource, GatheredWindows],
     checkpoint: Path | None,
     progress: Callable[[int, int], None] | None,
 ) -> TrainingRecord:
     seed, size = settings.random_state, settings.batch_size
     count = min(settings.windows_per_epoch, len(sources[0]))
     training = TiledBatches(sources[0].groups, size, per_epoch=count, seed=seed)
-    validation = TiledBatches(sources[1].groups, size, per_epoch=_JUDGED, seed=seed, shuffle=False)
+    validation = EpochBatches(len(sources[1]), size, seed=seed, shuffle=False)
     steps = settings.epochs * len(training)
     return train(
         network,
@@ -345,8 +356,7 @@ class MaskedLoss:
 
     def __init__(self, settings: Pretraining, binary: BoolArray) -> None:
         self.settings = settings
-        cells = settings.architecture.patch**2
-        self.binary = torch.from_numpy(np.repeat(binary, cells))
+        self.binary = torch.from_numpy(np.repeat(binary, settings.architecture.patch**2))
 
     def __call__(self, network: Any, batch: tuple[Tensor]) -> Tensor:
         """The loss over what was hidden and is observed."""

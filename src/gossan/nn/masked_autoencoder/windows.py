@@ -25,7 +25,7 @@ IntArray = npt.NDArray[np.int64]
 
 _TILE = 512
 """Cells across a part of an area that is read at once; the chunks of a store."""
-_BYTES_HELD = 1_000_000_000
+_BYTES_HELD = 400_000_000
 _TILES_AN_EPOCH = 16
 """Tiles read in an epoch at least, of an area that is read tile by tile."""
 
@@ -151,6 +151,26 @@ class WindowSource(Dataset[tuple[Tensor]]):
             values = read_with_halo(area, part.top, part.left, part.shape, self.window // 2)
             self._held[k] = torch.from_numpy(self.standard.applied(values))
         return self._held[k]
+
+
+class GatheredWindows(Dataset[tuple[Tensor]]):
+    """The same windows in every epoch: gathered once, so that their source may be let go.
+
+    Parameters
+    ----------
+    source : WindowSource
+    numbers : ndarray of int
+        Of the windows; best ordered as they are read together.
+    """
+
+    def __init__(self, source: WindowSource, numbers: IntArray) -> None:
+        (self.windows,) = source[numbers]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, numbers: IntArray) -> tuple[Tensor]:
+        return (self.windows[numbers],)
 
 
 @dataclass(frozen=True)
