@@ -246,14 +246,13 @@ def test_integrated_gradients_add_up(area, backbone, head, embedding):
     chosen = np.flatnonzero(np.isin(cells.rows, [2, 17]) & np.isin(cells.columns, [3, 20]))
     background = np.arange(0, len(cells.labels), 7)
     why = explain_cells(ensemble, cells.features, chosen, background=background)
-    score = gs.predict_map(ensemble, evidence).values
     means = np.nanmean(cells.features[background], axis=0)
+    ordinary = xr.where(np.isfinite(evidence), means[:, None, None], np.nan).astype("float32")
+    ordinary = ordinary.transpose("layer", "y", "x").assign_coords(evidence.coords)
+    score, baseline = (gs.predict_map(ensemble, e).values for e in (evidence, ordinary))
     for cell, found in zip(chosen, why, strict=True):
-        row, column = cells.rows[cell], cells.columns[cell]
-        ordinary = xr.where(np.isfinite(evidence), means[:, None, None], np.nan).astype("float32")
-        ordinary = ordinary.transpose("layer", "y", "x").assign_coords(evidence.coords)
-        baseline = gs.predict_map(ensemble, ordinary).values[row, column]
-        difference = float(score[row, column] - baseline)
+        place = cells.rows[cell], cells.columns[cell]
+        difference = float(score[place] - baseline[place])
         assert found.sum() == pytest.approx(difference, abs=0.011 * abs(difference) + 2e-4)
 
 

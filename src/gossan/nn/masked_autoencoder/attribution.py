@@ -18,13 +18,13 @@ from gossan.nn.masked_autoencoder.windows import Area, read_with_halo
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
-_STEPS = 16
+_STEPS = 8
 _STEPS_AT_MOST = 1_024
 _TOLERANCE = 0.01
 """Share of the difference of scores that attributions may miss."""
 _LEAST = 1e-4
 """A difference of scores below which none is to be shared out."""
-_CELLS_AT_ONCE = 8
+_TOKENS_AT_ONCE = 16_384
 
 
 class EmbeddedScore:
@@ -102,7 +102,7 @@ class EmbeddedScore:
                     f"{steps // 2} steps."
                 )
             found = IntegratedGradients(score).attribute(
-                values, start, n_steps=steps, internal_batch_size=_CELLS_AT_ONCE
+                values, start, n_steps=steps, internal_batch_size=self._at_once
             )
             missed = float(found.sum()) - difference
             steps *= 2
@@ -118,7 +118,7 @@ class EmbeddedScore:
         for layer in range(known):
             observed = torch.isfinite(region[layer])
             regions[layer, layer] = torch.where(observed, ordinary[layer], torch.nan)
-        parts = regions.split(_CELLS_AT_ONCE)
+        parts = regions.split(self._at_once)
         embeddings = torch.cat([self._embedded(part, row, column) for part in parts])
         own = np.asarray(self.area.evidence[:, row, column].to_numpy(), dtype=np.float32)
         columns = np.tile(own, (known + 1, 1))
@@ -128,6 +128,12 @@ class EmbeddedScore:
         X = np.concatenate([columns, embeddings.cpu().numpy()], axis=1)
         scores = np.mean([head.predict_proba(X)[:, 1] for head in self.heads], axis=0)
         return self._of_study(scores[-1] - scores[:-1])
+
+    @property
+    def _at_once(self) -> int:
+        """Regions that go through the network together."""
+        windows = 1 if self.exact else (-(-self.backbone.window // self.backbone.stride)) ** 2
+        return max(1, _TOKENS_AT_ONCE // (windows * self.backbone.architecture.tokens))
 
     def _of_study(self, by_layer: FloatArray) -> FloatArray:
         """From the backbone's layers to the study's; one that the backbone lacks adds nothing."""
@@ -155,15 +161,13 @@ class EmbeddedScore:
         window = self.backbone.window
         if self.exact:
             return self.network.encode(regions).mean(dim=1)
-        sizes = self.backbone.architecture
         corners = window_corners(row, column, (1, 1), window, self.backbone.stride)
-        tokens = []
-        for first, left in corners:
-            windows = regions[:, :, first : first + window, left : left + window]
-            place = (window - 1 - first) // sizes.patch * sizes.across
-            place += (window - 1 - left) // sizes.patch
-            tokens.append(self.network.encode(windows)[:, place])
-        return torch.stack(tokens).mean(dim=0)
+        windows = [regions[:, :, r : r + window, c : c + window] for r, c in corners]
+        tokens = self.network.encode(torch.cat(windows)).unflatten(0, (len(corners), -1))
+        sizes = self.backbone.architecture
+        rows, columns = (window - 1 - corners.T) // sizes.patch
+        places = torch.from_numpy(rows * sizes.across + columns)
+        return tokens[torch.arange(len(corners)), :, places].mean(dim=0)
 
     def _scores(self, regions: Tensor, row: int, column: int) -> Tensor:
         """Mean score of the heads for each region, (n,)."""
