@@ -42,12 +42,15 @@ def test_entry_says_what_a_user_needs(name):
     assert method.draws >= 1
 
 
+WINDOWS = {"pixel-pairs": 35, "pixel-pairs-both": 35, "masked-pretraining-finetune": 7}
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_method_builds_an_estimator_of_the_contract(name):
     """The estimator is built with the seed, where it takes one, and looks as far as it says."""
     model = make_model(name, random_state=7)
     assert model.get_params().get("random_state", 7) == 7
-    assert model.window == (35 if name in {"pixel-pairs", "pixel-pairs-both"} else 1)
+    assert model.window == WINDOWS.get(name, 1)
     assert model.missing_values == METHODS[name].missing_values
 
 

@@ -105,8 +105,8 @@ def traces(monkeypatch):
             left.append(Trace(coordinates, [y, *draws]))
             return draws
 
-        def fit(self, X, y, coordinates):
-            super().fit(X, y, coordinates)
+        def fit(self, X, y, coordinates, **more):
+            super().fit(X, y, coordinates, **more)
             left.append(Trace(coordinates, self.members_))
             return self
 
@@ -178,6 +178,7 @@ def quick_model(name: str, **settings: Any):
     known = METHODS[name].estimator().get_params()
     quick = {"n_estimators": 5, "n_jobs": 1}
     quick |= {"inner": 1, "outer": 3, "max_epochs": 1, "accelerator": "cpu"}
+    quick |= {"backbone_window": 5, "epochs": 1, "windows_per_epoch": 64}
     return make_model(
         name, random_state=0, **{k: v for k, v in quick.items() if k in known}, **settings
     )
