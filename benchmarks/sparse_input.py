@@ -32,12 +32,12 @@ import joblib
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.stats import binomtest
+from pretraining_gain import pooled
 
 import gossan as gs
 from gossan import io
 from gossan.datasets import synthetic_district, write_district
-from gossan.evaluate import held_out_summary, rank_bounds
+from gossan.evaluate import rank_bounds
 from gossan.evidence import CellFeatures, FeatureSubset, focal_means
 from gossan.looks import looked_at
 from gossan.methods import METHODS
@@ -190,25 +190,6 @@ def ranked(
         own = rank_bounds(score_cells(model, features, held_out), background)
         bounds.setdefault(fold, []).append(own)
     return np.concatenate([np.mean(bounds[fold], axis=0) for fold in sorted(bounds)])
-
-
-def pooled(results: list[np.ndarray], clusters: np.ndarray) -> dict[str, float]:
-    """Mean figures over several sets of ranks of the same deposits, with intervals.
-
-    The least width of a capture's interval is that of as many deposits as there are, not of as
-    many ranks.
-    """
-    summary = held_out_summary(np.concatenate(results), np.tile(clusters, len(results)))
-    found = summary["capture"]["0.05"]
-    low, high = summary["ci95"]["capture"]["0.05"]
-    count = len(clusters)
-    alone = binomtest(round(found * count), count).proportion_ci(method="wilson")
-    auc_low, auc_high = summary["ci95"]["auc_background"]
-    return {
-        **{"auc": summary["auc_background"], "auc_low": auc_low, "auc_high": auc_high},
-        **{"capture": found, "capture_low": min(low, alone.low)},
-        "capture_high": max(high, alone.high),
-    }
 
 
 def compared(name: str) -> list[dict[str, Any]]:
