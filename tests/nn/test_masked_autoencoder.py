@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 
 from gossan import io
 from gossan.exceptions import StudyError, SurveyDataError, TrainingError
@@ -121,21 +122,36 @@ def test_patches_hold_their_cells():
     torch.testing.assert_close(patches[0, 4, 9:], windows[0, 1, 3:6, 3:6].flatten())
 
 
-def test_a_plane_is_filled_in_exactly():
-    """What is given of a layer that rises evenly is the layer itself, beyond the visible too."""
+def test_each_layer_is_kriged_from_its_visible_cells():
+    """What is given of a layer is simple kriging around the mean of what is visible."""
     network = MaskedAutoencoder(2, TINY).eval()
-    network.stiffness.data.fill_(-30.0)
-    rows, columns = torch.meshgrid(torch.arange(5.0), torch.arange(5.0), indexing="ij")
-    windows = torch.stack([2 * rows - columns + 1, rows + columns])[None]
+    windows = torch.randn(1, 2, 5, 5, generator=torch.Generator().manual_seed(1))
+    windows[0, 1] = 7.0
     keep = torch.tensor([[0, 3, 11, 20]])
     with torch.inference_mode():
-        found = network.filled(windows, keep)
-        torch.testing.assert_close(found, network.patches(windows), atol=1e-3, rtol=1e-3)
-        hidden = network.filled(windows, keep, torch.tensor([[True, False]]))
-        assert (hidden[..., 0] == 0).all()
-        windows[0, 0, 0, 0] = torch.nan  # one of the four is missing: near the plane, and finite
-        near = network.filled(windows, keep)[0, :, 0]
-        assert torch.isfinite(near).all()
+        found = network.kriged(windows, keep)[0].numpy()
+        hidden = network.kriged(windows, keep, torch.tensor([[True, False]]))
+    places = np.stack(np.divmod(np.arange(25), 5), axis=1)
+    covariance = np.exp(-((cdist(places, places) / 3.5) ** 1.4))
+    seen = keep[0].numpy()
+    system = covariance[np.ix_(seen, seen)] + (0.02 + 1e-3) * np.eye(4)
+    values = windows[0, 0].numpy().ravel()[seen]
+    kriged = covariance[:, seen] @ np.linalg.solve(system, values - values.mean())
+    np.testing.assert_allclose(found[:, 0], kriged + values.mean(), atol=1e-5)
+    np.testing.assert_allclose(found[:, 1], 7.0, atol=1e-5)  # a constant layer is that constant
+    assert (hidden[..., 0] == 0).all()  # nothing is known of a hidden layer but its mean, 0
+    np.testing.assert_array_equal(hidden[0, :, 1].numpy(), found[:, 1])
+
+
+def test_a_missing_value_takes_no_part_in_the_kriging():
+    """A layer that lacks one of the visible cells goes without what that cell would have said."""
+    network = MaskedAutoencoder(1, TINY).eval()
+    windows = torch.full((1, 1, 5, 5), 3.0)
+    keep = torch.tensor([[0, 3, 11, 20]])
+    windows[0, 0, 0, 0] = torch.nan
+    with torch.inference_mode():
+        found = network.kriged(windows, keep)
+    torch.testing.assert_close(found, torch.full_like(found, 3.0))
 
 
 def test_neighbours_of_one_rock_unit_make_it_likely():
@@ -145,7 +161,7 @@ def test_neighbours_of_one_rock_unit_make_it_likely():
     windows[..., 3:] = 1.0
     keep = torch.tensor([[0, 10, 20, 4, 14, 24, 3, 13, 23]])
     with torch.inference_mode():
-        odds = network.filled(windows, keep)[0, :, 0].view(5, 5)
+        odds = network.kriged(windows, keep)[0, :, 0].view(5, 5)
     assert (odds[:, 0] < -2).all()
     assert (odds[:, 4] > 2).all()
 

@@ -69,8 +69,10 @@ class Architecture:
 
 _LEAST_CHANCE = 0.02
 """What neighbours alone may say of a layer of 0 and 1, at least and at most."""
-_WIDTHS = 3
-"""Planes of different widths that are laid through the visible patches."""
+_RANGE, _POWER, _NUGGET = 3.5, 1.4, 0.02
+"""Of the covariance that kriging starts from: its range in tokens, its power, its nugget."""
+_LEAST_NUGGET = 1e-3
+"""Keeps the kriging system well conditioned."""
 
 PRESETS = {
     "small": Architecture(),
@@ -93,9 +95,9 @@ class MaskedAutoencoder(nn.Module):
 
     A token is a patch of cells with all their layers. A value that is missing, or hidden from the
     network, is stood for by a learned vector of its own, so a token can be made of whatever is
-    there. Only visible tokens pass the encoder (He et al. 2022). What a layer's visible patches
-    say of a hidden one, weighed by a learned function of where they lie, is given; the decoder
-    predicts what to add to it, so that the network need not learn to interpolate.
+    there. Only visible tokens pass the encoder (He et al. 2022). Each layer is kriged from its own
+    visible patches, with a covariance that is learned (Matheron 1963); the decoder predicts what to
+    add to that, so that the network need not learn to interpolate.
 
     Parameters
     ----------
@@ -106,7 +108,7 @@ class MaskedAutoencoder(nn.Module):
 
     References
     ----------
-    Cleveland, W. S. (1979). Robust locally weighted regression and smoothing scatterplots. JASA 74.
+    Matheron, G. (1963). Principles of geostatistics. Economic Geology 58, 1246–1266.
     He, K. et al. (2022). Masked autoencoders are scalable vision learners. CVPR.
     Daruna, A. et al. (2024). GFM4MPM: towards geospatial foundation models for mineral
     prospectivity mapping. arXiv 2406.12756.
@@ -123,9 +125,7 @@ class MaskedAutoencoder(nn.Module):
     """
 
     binary: Tensor
-    offset: Tensor
-    row_step: Tensor
-    column_step: Tensor
+    distance: Tensor
 
     def __init__(
         self, layers: int, architecture: Architecture, binary: Tensor | None = None
@@ -146,13 +146,12 @@ class MaskedAutoencoder(nn.Module):
         self.decoder_norm = nn.LayerNorm(sizes.decoder_width)
         self.prediction = nn.Linear(sizes.decoder_width, values)
         nn.init.zeros_(self.prediction.weight)
-        self.nearness = nn.Parameter(_nearness(sizes.across))  # (widths, steps), log weights
-        self.stiffness = nn.Parameter(torch.full((_WIDTHS,), -2.0))
-        self.mixture = nn.Parameter(torch.full((_WIDTHS, values), 1.0 / _WIDTHS))
+        self.range = nn.Parameter(torch.tensor(_RANGE).log())
+        self.power = nn.Parameter(torch.tensor(_POWER / 2.0).logit())
+        self.nugget = nn.Parameter(torch.tensor(_NUGGET).log())
         binary = torch.zeros(layers, dtype=torch.bool) if binary is None else binary
         self.register_buffer("binary", binary.repeat_interleave(sizes.patch**2), persistent=False)
-        for name, steps in _steps(sizes.across).items():
-            self.register_buffer(name, steps, persistent=False)
+        self.register_buffer("distance", _distance(sizes.across), persistent=False)
 
     def forward(self, windows: Tensor, keep: Tensor, dropped: Tensor | None = None) -> Tensor:
         """Predictions of every value of every token, from the visible ones.
@@ -171,7 +170,7 @@ class MaskedAutoencoder(nn.Module):
         Tensor of shape (n, tokens, layers * patch²)
         """
         correction = self.decode(self.encode(windows, keep, dropped), keep)
-        return correction + self.filled(windows, keep, dropped)
+        return correction + self.kriged(windows, keep, dropped)
 
     def encode(
         self, windows: Tensor, keep: Tensor | None = None, dropped: Tensor | None = None
@@ -201,46 +200,34 @@ class MaskedAutoencoder(nn.Module):
             tokens = block(tokens)
         return self.prediction(self.decoder_norm(tokens))
 
-    def filled(self, windows: Tensor, keep: Tensor, dropped: Tensor | None = None) -> Tensor:
-        """Each layer's planes through its visible patches, (n, tokens, layers * patch²).
+    def kriged(self, windows: Tensor, keep: Tensor, dropped: Tensor | None = None) -> Tensor:
+        """Each layer kriged from its visible patches alone, (n, tokens, layers * patch²).
 
-        Local linear fits (Cleveland 1979) of several widths, whose weights, stiffness and mixture
-        for each layer are learned; where a layer is missing in some of the patches their weighted
-        mean stands in, and 0, the layer's mean, where none is visible.
+        All layers have one covariance of the distance between tokens, ``exp(-(d / range)^power)``
+        and a nugget. What the weights leave over goes to the layer's mean over the visible
+        patches; 0, its mean over the areas, is the answer where none is observed.
         """
         cells = self.architecture.patch**2
         values = _taken(self.patches(windows), keep).unflatten(2, (self.layers, cells))
         observed = torch.isfinite(values)
         if dropped is not None:
             observed = observed & ~dropped[:, None, :, None]
-        share = observed.float().mean(dim=3)[:, None]  # (n, 1, visible, layers)
-        mean = torch.where(observed, values, 0.0).mean(dim=3)[:, None]
-        near, fitted = self._weights(keep)  # (n, widths, tokens, visible) each
-        middle = (near @ mean) / (near @ share).clamp(min=1e-12)
-        found = fitted @ mean + (1.0 - fitted @ share) * middle  # (n, widths, tokens, layers)
-        mixed = (found.repeat_interleave(cells, dim=3) * self.mixture[:, None]).sum(dim=1)
-        return torch.where(self.binary, torch.logit(mixed, eps=_LEAST_CHANCE), mixed)
+        share = observed.float().mean(dim=3)  # (n, visible, layers)
+        mean = torch.where(observed, values, 0.0).mean(dim=3)
+        weights = self._kriging_weights(keep)
+        found, known = (weights @ torch.cat([mean, share], dim=2)).split(self.layers, dim=2)
+        middle = mean.sum(1, keepdim=True) / share.sum(1, keepdim=True).clamp(min=1e-12)
+        found = (found + (1.0 - known) * middle).repeat_interleave(cells, dim=2)
+        return torch.where(self.binary, torch.logit(found, eps=_LEAST_CHANCE), found)
 
-    def _weights(self, keep: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the visible tokens for each token: by nearness, and of the plane through them."""
-        near = self.nearness.exp()[:, self.offset].transpose(1, 2)[:, keep]
-        near = near.permute(1, 0, 3, 2)  # (n, widths, tokens, visible)
-        steps = (
-            step.T[keep].transpose(1, 2)[:, None] for step in (self.row_step, self.column_step)
-        )
-        rows, columns = steps
-        total = near.sum(dim=3, keepdim=True)
-        stiff = functional.softplus(self.stiffness)[:, None, None] * total
-        row, column = ((near * step).sum(3, keepdim=True) for step in (rows, columns))
-        both = (near * rows * columns).sum(3, keepdim=True)
-        row_row = (near * rows**2).sum(3, keepdim=True) + stiff
-        column_column = (near * columns**2).sum(3, keepdim=True) + stiff
-        # First row of the inverse of the normal equations: the plane's height at the token itself.
-        height = row_row * column_column - both**2
-        by_row = column * both - row * column_column
-        by_column = row * both - column * row_row
-        scale = total * height + row * by_row + column * by_column
-        return near, near * (height + by_row * rows + by_column * columns) / scale
+    def _kriging_weights(self, keep: Tensor) -> Tensor:
+        """Of the visible tokens for each token, (n, tokens, visible)."""
+        steps = (self.distance / self.range.exp()).clamp(min=1e-6)
+        covariance = torch.exp(-(steps ** (2.0 * self.power.sigmoid())))
+        to_all = functional.embedding(keep, covariance)  # (n, visible, tokens)
+        among = to_all.gather(2, keep[:, None].expand(-1, keep.shape[1], -1))
+        nugget = (self.nugget.exp() + _LEAST_NUGGET) * torch.eye(keep.shape[1], device=keep.device)
+        return torch.linalg.solve(among + nugget, to_all).transpose(1, 2)
 
     def patches(self, windows: Tensor) -> Tensor:
         """``(n, layers, window, window)`` as tokens, (n, tokens, layers * patch²)."""
@@ -334,19 +321,10 @@ class _Block(nn.Module):
         return tokens + self.narrowed(widened)
 
 
-def _nearness(across: int) -> Tensor:
-    """Log weights to begin with: they fall with the distance between tokens."""
-    along = torch.arange(1 - across, across).float()
-    distance = torch.hypot(along[:, None], along).flatten()
-    return -distance * (0.75 * 2.0 ** torch.arange(_WIDTHS))[:, None]
-
-
-def _steps(across: int) -> dict[str, Tensor]:
-    """For each pair of tokens the step between them, and its number, (tokens, tokens) each."""
+def _distance(across: int) -> Tensor:
+    """Between any two tokens of a window, (tokens, tokens)."""
     rows, columns = torch.arange(across**2) // across, torch.arange(across**2) % across
-    row_step, column_step = rows[:, None] - rows, columns[:, None] - columns
-    number = (row_step + across - 1) * (2 * across - 1) + column_step + across - 1
-    return {"offset": number, "row_step": row_step.float(), "column_step": column_step.float()}
+    return torch.hypot((rows[:, None] - rows).float(), (columns[:, None] - columns).float())
 
 
 def _blocks(width: int, heads: int, count: int) -> nn.ModuleList:

@@ -83,7 +83,7 @@ class Pretraining:
     hidden_cells: float = 0.75
     hidden_layers: float = 0.25
     epochs: int = 20
-    windows_per_epoch: int = 16_384
+    windows_per_epoch: int = 12_800
     batch_size: int = 128
     learning_rate: float = 0.001
     weight_decay: float = 0.01
