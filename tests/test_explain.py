@@ -6,7 +6,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from gossan.draws import DrawEnsemble
 from gossan.evidence import CellFeatures
-from gossan.exceptions import StudyError
+from gossan.exceptions import StudyError, TrainingError
 from gossan.explain import (
     block_importance,
     explain_cells,
@@ -162,3 +162,64 @@ def test_block_importance_finds_the_cause_in_windows_too():
     assert found.loc["Pb", "importance"] == pytest.approx(0.5, abs=0.1)
     assert found.loc["Zn", "importance"] == 0
     assert abs(found.loc["Cu", "importance"]) < 0.02
+
+
+def test_blocks_on_disk_change_places_like_those_in_memory():
+    """Evidence that Dask reads chunk by chunk gives the same importance."""
+    values = np.random.default_rng(3).normal(size=(2, 24, 24)).astype("float32")
+    evidence = Grid.from_bounds((0, 0, 24, 24), 1, "EPSG:32650").to_dataarray(
+        values, layers=["Cu", "Pb"]
+    )
+    deposits = values[0] > 1.5
+    for given in (evidence, evidence.chunk({"layer": 1, "y": 10, "x": 10})):
+        found = block_importance(lambda e: e.to_numpy()[0], given, deposits)
+        assert found.equals(block_importance(lambda e: e.to_numpy()[0], evidence, deposits))
+    np.testing.assert_array_equal(evidence.to_numpy(), values)  # the study's own is left alone
+
+
+class Reluctant(Linear):
+    """Explains its scores, but for some cells, whose attributions never add up."""
+
+    def __init__(self, weights, columns=()):
+        super().__init__(weights)
+        self.columns = columns
+
+    def attribute(self, evidence, cells, *, background, progress=None):
+        if np.isin(cells[:, 1], self.columns).any():
+            raise TrainingError("They do not add up.")
+        values = evidence.to_numpy()[:, cells[:, 0], cells[:, 1]].T
+        return np.asarray(self.weights) * (values - background.mean(axis=0))
+
+
+def test_a_cell_that_cannot_be_explained_leaves_the_others_alone():
+    """It is missing where that is wanted, an error where not, and an error where no cell can."""
+    grid = Grid.from_bounds((0, 0, 40, 4), 1, "EPSG:32650")
+    values = np.random.default_rng(0).normal(size=(2, 4, 40)).astype("float32")
+    rows, columns = np.divmod(np.arange(160), 40)
+    features = CellFeatures(grid.to_dataarray(values, layers=["Cu", "Pb"]), rows, columns)
+    cells, background = np.arange(160), np.arange(10)
+    whole = explain_cells(Reluctant([1.0, 0.5]), features, cells, background=background)
+    told = []
+    found = explain_cells(
+        Reluctant([1.0, 0.5], (3, 39)),
+        features,
+        cells,
+        background=background,
+        skip_failed=True,
+        progress=lambda *step: told.append(step),
+    )
+    failed = np.isin(columns, (3, 39))
+    assert np.isnan(found[failed]).all()
+    np.testing.assert_allclose(found[~failed], whole[~failed])
+    assert told[-1] == (160, 160)
+    table = layer_importance(found, ["Cu", "Pb"])
+    assert table.loc["Cu", "importance"] == pytest.approx(np.abs(whole[~failed, 0]).mean())
+    for skip, which in ((False, (3,)), (True, range(40))):
+        with pytest.raises(TrainingError, match="add up"):
+            explain_cells(
+                Reluctant([1.0, 0.5], which),
+                features,
+                cells,
+                background=background,
+                skip_failed=skip,
+            )

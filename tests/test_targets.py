@@ -165,3 +165,13 @@ def test_drivers_name_layer_contribution_and_percentile(district):
     assert described["drivers"].item() == "Sn (+0.30, 98th percentile); Cu (+0.10, 51st percentile)"
     assert described["group"].item() == "Sn"
     assert described["layers_observed"].item() == 2
+
+
+def test_a_target_that_could_not_be_explained_says_so():
+    """NaN contributions leave that target without drivers, and the next one with its own."""
+    targets = gpd.GeoDataFrame({"rank": [1, 2]}, geometry=gpd.points_from_xy([0, 0], [0, 0]))
+    contributions = np.array([[np.nan, np.nan], [0.2, -0.1]])
+    found = describe_drivers(targets, contributions, np.full((2, 2), 0.5), ["Cu", "Pb"])
+    assert found["drivers"].tolist()[0].startswith("not explained")
+    assert found["drivers"].tolist()[1].startswith("Cu (+0.20")
+    assert found["group"].tolist() == ["no single layer", "Cu"]

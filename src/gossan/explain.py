@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Literal
 
+import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -15,7 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 from gossan.draws import score_and_spread
 from gossan.evaluate import auc_background
 from gossan.evidence import CellFeatures
-from gossan.exceptions import StudyError
+from gossan.exceptions import StudyError, TrainingError
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
@@ -23,6 +25,7 @@ IntArray = npt.NDArray[np.integer[Any]]
 _VOTING = (ExtraTreesClassifier, RandomForestClassifier, DecisionTreeClassifier)
 """Whose ``predict_proba`` is the mean of their trees', and is gossan's score."""
 _CELLS_PER_CALL = 65_536
+_CELLS_PER_ATTRIBUTION = 64
 _BYTES_AT_ONCE = 200_000_000
 """Cells with a layer replaced that are held together: windows are large."""
 
@@ -37,6 +40,7 @@ def explain_cells(
     *,
     background: IntArray,
     explainer: Explainer = "auto",
+    skip_failed: bool = False,
     random_state: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> FloatArray:
@@ -55,6 +59,8 @@ def explain_cells(
         ``"gradients"``: the estimator explains itself (``attribute``; networks do, by integrated
         gradients). ``"shap"``: :func:`tree_contributions`, for trees. ``"removal"``:
         :func:`layer_contributions`, for any. ``"auto"``: the first of them that suits.
+    skip_failed : bool, default False
+        Whether a cell whose attributions do not add up to its score is NaN, and no error.
     random_state : int, default 0
     progress : callable, optional
         Called with (steps done, steps in all).
@@ -63,16 +69,21 @@ def explain_cells(
     -------
     ndarray of shape (n, layers)
         In units of the score.
+
+    Raises
+    ------
+    StudyError
+        If the explainer does not suit the model.
+    TrainingError
+        If the attributions of a cell do not add up; with ``skip_failed`` if none's do.
     """
     way = _way(model, explainer)
     if way == "gradients":
-        places = np.column_stack([features.rows, features.columns])
-        return model.attribute(
-            features.evidence,
-            places[cells],
-            background=features[background],
-            progress=progress,
-        )
+        places = np.column_stack([features.rows, features.columns])[cells]
+        ordinary = features[background]
+        if skip_failed:
+            return _attributed(model, features.evidence, places, ordinary, progress)
+        return model.attribute(features.evidence, places, background=ordinary, progress=progress)
     view = CellFeatures(
         features.evidence, features.rows, features.columns, int(getattr(model, "window", 1))
     )
@@ -80,6 +91,41 @@ def explain_cells(
     return explained(
         model, view[cells], view[background], random_state=random_state, progress=progress
     )
+
+
+def _attributed(
+    model: Any,
+    evidence: xr.DataArray,
+    places: IntArray,
+    background: FloatArray,
+    progress: Callable[[int, int], None] | None,
+) -> FloatArray:
+    """Attributions of cells, a part at a time; NaN where a cell's do not add up."""
+    found = np.full((len(places), evidence.sizes["layer"]), np.nan)
+    failure = None
+    for start in range(0, len(places), _CELLS_PER_ATTRIBUTION):
+        part = range(start, min(start + _CELLS_PER_ATTRIBUTION, len(places)))
+        try:
+            found[part] = model.attribute(evidence, places[part], background=background)
+        except TrainingError as error:
+            found[part], failure = _one_by_one(model, evidence, places[part], background), error
+        if progress is not None:
+            progress(part.stop, len(places))
+    if failure is not None and not np.isfinite(found).any():
+        raise failure
+    return found
+
+
+def _one_by_one(
+    model: Any, evidence: xr.DataArray, places: IntArray, background: FloatArray
+) -> FloatArray:
+    found = np.full((len(places), evidence.sizes["layer"]), np.nan)
+    for cell in range(len(places)):
+        with contextlib.suppress(TrainingError):
+            found[cell] = model.attribute(evidence, places[cell : cell + 1], background=background)[
+                0
+            ]
+    return found
 
 
 def _way(model: Any, explainer: Explainer) -> Explainer:
@@ -250,7 +296,7 @@ def layer_importance(contributions: FloatArray, layers: list[str]) -> pd.DataFra
     Parameters
     ----------
     contributions : array of shape (n, layers)
-        From :func:`layer_contributions`.
+        From :func:`explain_cells`; a cell of NaN, which was not explained, does not count.
     layers : list of str
 
     Returns
@@ -263,7 +309,7 @@ def layer_importance(contributions: FloatArray, layers: list[str]) -> pd.DataFra
     >>> layer_importance(np.array([[0.1, -0.4], [0.1, 0.2]]), ["Cu", "Pb"]).index.tolist()
     ['Pb', 'Cu']
     """
-    size = np.abs(contributions)
+    size = np.abs(contributions[np.isfinite(contributions).all(axis=1)])
     table = pd.DataFrame(
         {"importance": size.mean(axis=0), "spread": size.std(axis=0)},
         index=pd.Index(layers, name="layer"),
@@ -325,9 +371,9 @@ def block_importance(
     falls = np.empty((len(layers), repeats))
     for layer in range(len(layers)):
         for repeat in range(repeats):
-            moved = evidence.copy(data=np.array(evidence.data))
-            moved[layer] = _blocks_moved(moved[layer].to_numpy(), side, rng)
-            falls[layer, repeat] = whole - _auc(score(moved), deposits)
+            moved = _blocks_moved(evidence[layer].to_numpy(), side, rng)
+            replaced = _with_layer(evidence, layer, moved)
+            falls[layer, repeat] = whole - _auc(score(replaced), deposits)
             if progress is not None:
                 progress(layer * repeats + repeat + 1, falls.size)
     table = pd.DataFrame(
@@ -335,6 +381,17 @@ def block_importance(
         index=pd.Index(layers, name="layer"),
     )
     return table.sort_values("importance", ascending=False, kind="stable")
+
+
+def _with_layer(evidence: xr.DataArray, layer: int, values: FloatArray) -> xr.DataArray:
+    """Evidence with another layer in one place; what Dask backs stays on disk."""
+    if not isinstance(evidence.data, da.Array):
+        found = evidence.copy()
+        found[layer] = values
+        return found
+    stack = evidence.data
+    own = da.from_array(values.astype(stack.dtype), chunks=stack.chunks[1:])[None]
+    return evidence.copy(data=da.concatenate([stack[:layer], own, stack[layer + 1 :]]))
 
 
 def _blocks_moved(values: FloatArray, side: int, rng: np.random.Generator) -> FloatArray:

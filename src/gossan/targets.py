@@ -20,6 +20,7 @@ FloatArray = npt.NDArray[np.floating[Any]]
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=int)
 _UNTAKEN, _LEFT_OUT = -2, -1
+_UNEXPLAINED = "not explained: what its layers give does not add up to its score"
 _AROUND = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right]
 
 
@@ -116,7 +117,8 @@ def describe_drivers(
     targets : geopandas.GeoDataFrame
         From :func:`find_targets`.
     contributions : array of shape (n_targets, layers)
-        From :func:`gossan.explain.layer_contributions` at the targets' peaks.
+        From :func:`gossan.explain.explain_cells` at the targets' peaks; NaN where a target could
+        not be explained.
     percentiles : array of shape (n_targets, layers)
         Share of the area's cells below the target's value in each layer; NaN where missing.
     layers : sequence of str
@@ -129,12 +131,15 @@ def describe_drivers(
         (the strongest layer) and ``layers_observed`` (how many layers the score stands on).
     """
     order = np.argsort(-contributions, axis=1, kind="stable")[:, :n_drivers]
+    explained = np.isfinite(contributions.sum(axis=1))
     texts = [
         "; ".join(
             _driver(layers[j], contributions[i, j], percentiles[i, j])
             for j in strongest
             if contributions[i, j] > 0
         )
+        if explained[i]
+        else _UNEXPLAINED
         for i, strongest in enumerate(order)
     ]
     described = targets.copy()

@@ -101,12 +101,46 @@ def test_explain_trees(gossan, study_file):
     told = gossan("explain", study_file)
     assert told.returncode == 0, told.stderr
     assert "fall of AUC" in told.stdout
+    told = gossan("explain", study_file, "--maps", "--cells", "80")
+    assert told.returncode == 0, told.stderr
+    _check_contribution_maps(folder, told.stdout)
+    refused = gossan("explain", study_file, "--maps", "--at", *place)
+    assert "give one of them" in refused.stderr
     refused = gossan("explain", study_file, "--at", *place, "--explainer", "gradients")
     assert refused.returncode == 1
     assert "it can by shap, removal" in refused.stderr
     beyond = gossan("explain", study_file, "--at", 0, 0)
     assert beyond.returncode == 1
     assert "is no cell of the study" in beyond.stderr
+
+
+def _check_contribution_maps(folder: Path, told: str) -> None:
+    """A band a layer, the strongest first, which add up to the score less one constant."""
+    score = io.read_map(folder / "prospectivity.tif")
+    layers = [str(name) for name in io.open_evidence(folder / "evidence.zarr")["layer"].values]
+    with rasterio.open(folder / "contributions.tif") as file:
+        maps, names, width = file.read(), file.descriptions, file.res[0]
+        west, north = file.transform.c, file.transform.f
+    assert sorted(names) == sorted(layers)
+    size = np.nanmean(np.abs(maps), axis=(1, 2))
+    assert (np.diff(size) <= 1e-6).all()
+    assert re.search(rf"A +{re.escape(names[0])} ", told)
+    assert 20 <= np.isfinite(maps[0]).sum() <= 80 + maps.shape[1] + maps.shape[2]
+    grid = Grid.from_dataarray(score)
+    assert (west, north) == (grid.bounds[0], grid.bounds[3])
+    side = round(width / grid.cell_size[0])
+    rows, columns = np.nonzero(np.isfinite(maps[0]))
+    total = maps.sum(axis=0)[rows, columns]
+    # Whole blocks: the cell explained is one of those nearest to the middle.
+    rows, columns = rows * side + (side - 1) // 2, columns * side + (side - 1) // 2
+    inside = (rows < score.shape[0]) & (columns < score.shape[1])
+    own = score.to_numpy()[rows[inside], columns[inside]]
+    assert np.isfinite(own).mean() > 0.9
+    apart = own - total[inside]
+    assert np.ptp(apart[np.isfinite(apart)]) < 1e-5
+    picture = (folder / "contributions.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert "singlebandpseudocolor" in (folder / "contributions.qml").read_text()
 
 
 def test_explaining_needs_a_run_of_the_same_settings(gossan, study_file):

@@ -8,6 +8,7 @@ import pytest
 
 from gossan.grid import Grid
 from gossan.report import PretrainingShown, pretraining, render_report
+from gossan.report.theme import SIGNED_COLOURS
 
 NETWORK = [0.9, 0.2, np.nan, 0.3]
 LAYERS = ["Cu", "Pb", "As", "granite <b>"]
@@ -128,7 +129,7 @@ def test_false_colours_are_drawn_as_they_are(shown, inputs):
 
 def test_errors_are_told_apart_without_colour_vision():
     """Too high and too low differ from right alike, and the sides differ in blue against red."""
-    low, right, high = (np.array(pretraining.ERROR_COLOURS(share)[:3]) for share in (0.1, 0.5, 0.9))
+    low, right, high = (np.array(SIGNED_COLOURS(share)[:3]) for share in (0.1, 0.5, 0.9))
     assert right.min() > 0.9
     assert low[2] > low[0] + 0.2
     assert high[0] > high[2] + 0.2

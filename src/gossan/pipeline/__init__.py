@@ -2,7 +2,12 @@
 
 from gossan.pipeline.annotate import annotate_study
 from gossan.pipeline.compare import compare_study, comparison_table, study_workflows
-from gossan.pipeline.explain import Explanation, explain_study, layers_by_blocks
+from gossan.pipeline.explain import (
+    Explanation,
+    explain_study,
+    layers_by_blocks,
+    map_contributions,
+)
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.keys import input_digests, stage_keys
 from gossan.pipeline.pretrain import pretrain_study
@@ -27,6 +32,7 @@ __all__ = [
     "explain_study",
     "input_digests",
     "layers_by_blocks",
+    "map_contributions",
     "other_occurrences",
     "pretrain_study",
     "read_deposits",

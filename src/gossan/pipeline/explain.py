@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
+from affine import Affine
 
 from gossan import io
 from gossan.exceptions import StudyError
@@ -20,6 +21,7 @@ from gossan.explain import (
     Explainer,
     block_importance,
     explain_cells,
+    layer_importance,
     nearest_analogues,
     percentiles,
 )
@@ -27,9 +29,17 @@ from gossan.grid import Grid
 from gossan.pipeline.folder import Progress, run_folder
 from gossan.pipeline.inputs import OpenStudy, opened
 from gossan.predict import predict_map
+from gossan.report import (
+    contribution_maps,
+    contribution_range,
+    contribution_style,
+    png_bytes,
+)
 from gossan.study import Study
 from gossan.validate import StudyCells, deposit_cells, study_cells
 
+LAYERS_MAPPED = 6
+"""Layers in the picture of their contributions."""
 BACKGROUND_SAMPLE = 2_000
 """Cells that stand for the ordinary ground of an area."""
 
@@ -154,6 +164,103 @@ def layers_by_blocks(
             random_state=study.seed,
             progress=at_hand.run.steps("layers"),
         )
+
+
+def map_contributions(
+    study: Study,
+    *,
+    cells: int = 2_000,
+    output: Path | None = None,
+    explainer: Explainer = "auto",
+    progress: Progress | None = None,
+) -> xr.DataArray:
+    """Map what each layer adds to the score of a run, block by block of the area.
+
+    Of each square block one cell is explained, that nearest to its middle. Leaves in the run folder
+    ``contributions.tif``, a band a layer, its style for QGIS, and ``contributions.png``, the six
+    layers that weigh most, with their sign and without.
+
+    Parameters
+    ----------
+    study : Study
+    cells : int, default 2000
+        Cells that are explained, at most: the blocks are as small as that allows.
+    output : path, optional
+        Run folder; default as :func:`run_study`'s.
+    explainer : {"auto", "gradients", "shap", "removal"}, default "auto"
+        See :func:`gossan.explain.explain_cells`.
+    progress : callable, optional
+        Called with (stage, steps done, steps in all).
+
+    Returns
+    -------
+    xarray.DataArray
+        ``(layer, y, x)``, in units of the score, the layers in the order of their mean size; NaN
+        where a block has no cell of the study, or its cell could not be explained.
+
+    Raises
+    ------
+    StudyError
+        As :func:`explain_study`.
+    """
+    with _finished(study, output, progress) as (at_hand, model):
+        known = study_cells(at_hand.evidence, at_hand.labels)
+        chosen, blocks, grid = _one_a_block(known, Grid.from_dataarray(at_hand.labels), cells)
+        found = explain_cells(
+            model,
+            known.features,
+            chosen,
+            background=background_sample(known, study.seed),
+            explainer=explainer,
+            skip_failed=True,
+            random_state=study.seed,
+            progress=at_hand.run.steps("maps"),
+        )
+        layers = [str(name) for name in at_hand.evidence["layer"].to_numpy()]
+        values = np.full((len(layers), *grid.shape), np.nan, dtype=np.float32)
+        values[:, blocks[:, 0], blocks[:, 1]] = found.T
+        by_weight = layer_importance(found, layers).index
+        maps = grid.to_dataarray(values, layers=layers).sel(layer=by_weight)
+        _write_contributions(at_hand.run.path, maps, at_hand.deposits)
+        return maps
+
+
+def _one_a_block(
+    cells: StudyCells, grid: Grid, limit: int
+) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer], Grid]:
+    """Of each block of the area the study's cell nearest to its middle, and the blocks' grid.
+
+    Returns
+    -------
+    chosen : ndarray of int, shape (n,)
+    blocks : ndarray of int, shape (n, 2)
+        Row and column of each one's block.
+    grid : Grid
+    """
+    side = max(1, int(np.ceil(np.sqrt(len(cells.rows) / max(1, limit)))))
+    places = np.column_stack([cells.rows, cells.columns])
+    blocks = places // side
+    off_middle = np.abs(places - blocks * side - (side - 1) / 2).sum(axis=1)
+    shape = -(-grid.shape[0] // side), -(-grid.shape[1] // side)
+    number = blocks[:, 0] * shape[1] + blocks[:, 1]
+    order = np.lexsort([off_middle, number])
+    chosen = order[np.diff(number[order], prepend=-1) > 0]
+    a, _, west, _, e, north, *_ = grid.transform
+    coarse = Grid(grid.crs, Affine(side * a, 0.0, west, 0.0, side * e, north), shape)
+    return chosen, blocks[chosen], coarse
+
+
+def _write_contributions(path: Path, maps: xr.DataArray, deposits: gpd.GeoDataFrame) -> None:
+    """A band a layer, the first the layer that weighs most; its style; the picture."""
+    grid = Grid.from_dataarray(maps)
+    whole = (slice(0, grid.shape[0]), slice(0, grid.shape[1]), maps.to_numpy())
+    names = tuple(str(name) for name in maps["layer"].to_numpy())
+    io.write_map_blocks(path / "contributions.tif", grid, [whole], bands=names)
+    io.write_text(path / "contributions.qml", contribution_style(contribution_range(maps)))
+    shown = maps[:LAYERS_MAPPED]
+    letters = [chr(ord("A") + place) for place in range(len(shown))]
+    picture = contribution_maps(shown, deposits, letters)
+    io.write_bytes(path / "contributions.png", png_bytes(picture))
 
 
 @contextmanager

@@ -277,6 +277,7 @@ def _drivers(
         cells.features,
         explained,
         background=sample,
+        skip_failed=True,
         random_state=study.seed,
         progress=run.steps("why here"),
     )

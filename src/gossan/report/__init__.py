@@ -2,12 +2,14 @@
 
 from gossan.report.annotation import convergence_plot, round_maps
 from gossan.report.comparison import ComparisonInputs, render_comparison
+from gossan.report.contributions import contribution_maps, contribution_range
 from gossan.report.html import render_report
 from gossan.report.inputs import PretrainingShown, ReportInputs
 from gossan.report.shares import area_thresholds
 from gossan.report.styles import (
     agreement_style,
     annotation_style,
+    contribution_style,
     labels_style,
     layer_styles,
     peaks_style,
@@ -25,6 +27,9 @@ __all__ = [
     "agreement_style",
     "annotation_style",
     "area_thresholds",
+    "contribution_maps",
+    "contribution_range",
+    "contribution_style",
     "convergence_plot",
     "decision_facts",
     "headline",

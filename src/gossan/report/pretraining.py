@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -23,6 +23,7 @@ from gossan.report.sheet import Sheet, northward_stretch
 from gossan.report.tables import Column, Table, frame_table
 from gossan.report.theme import (
     RUST,
+    SIGNED_COLOURS,
     SLATE,
     SPREAD_COLOURS,
     as_png,
@@ -33,10 +34,6 @@ from gossan.report.theme import (
 from gossan.report.words import percent
 
 LAYERS_LISTED = 20
-ERROR_COLOURS = LinearSegmentedColormap.from_list(
-    "gossan-error", ["#22435c", SLATE, "#9cc0d0", "#faf8f5", "#eda97f", RUST, "#6b2413"]
-)
-"""Too low in slate, right in white, too high in rust: apart to colour-blind eyes too."""
 
 _PLAIN = ["layer_mean", "bilinear"]
 _ERROR_LIMIT = 2.0
@@ -171,7 +168,7 @@ def hidden_ground(
             panels[row][1].draw(blank, cmap=ListedColormap([_BLANK]), vmin=0, vmax=1)
             error = (made - own) / scale[row]
             limits = {"vmin": -_ERROR_LIMIT, "vmax": _ERROR_LIMIT}
-            panels[row][3].draw(error, cmap=ERROR_COLOURS, **limits)
+            panels[row][3].draw(error, cmap=SIGNED_COLOURS, **limits)
             _ramp_beside(panels[row][2].axes, extend="both")
             _ramp_beside(panels[row][3].axes, extend="both")
             names = [f"{letter}   {_PANELS[0]}", *_PANELS[1:]]

@@ -287,29 +287,33 @@ class Panels:
     """Panels in a row."""
 
     @classmethod
-    def of(cls, array: xr.DataArray, count: int, width: float) -> Panels:
-        """Lay out ``count`` frames on the ground of ``array``, in as many columns as fit best."""
+    def of(cls, array: xr.DataArray, count: int, width: float, *, pairs: bool = False) -> Panels:
+        """Lay out ``count`` frames on the ground of ``array``, in as many columns as fit best.
+
+        With ``pairs`` in an even number of columns, so that no pair is parted.
+        """
         grid = Grid.from_dataarray(array)
         west, south, east, north = grid.bounds
         shape = (east - west), (north - south) * northward_stretch(grid)
         room = width - _MARGIN - _GAP - _WIDE_COLUMN
-        scales = [
-            min(
+        scales = {
+            across: min(
                 (room - (across - 1) * _BETWEEN) / across / shape[0],
                 (_TALLEST / -(-count // across) - _PANEL_TITLE) / shape[1],
             )
             for across in range(1, min(count, _PANELS_ACROSS) + 1)
-        ]
-        across = int(np.argmax(scales)) + 1
+            if across % 2 == 0 or not pairs
+        }
+        across = max(scales, key=scales.__getitem__)
         figure = new_figure(width, width)
         column = figure.add_axes((0, 0, 1, 1))
         column.set(xlim=(0, _WIDE_COLUMN))
         column.set_axis_off()
-        size = shape[0] * scales[across - 1], shape[1] * scales[across - 1]
+        size = shape[0] * scales[across], shape[1] * scales[across]
         maps = []
         for position in range(count):
             axes = figure.add_axes((0, 0, 1, 1), label=f"panel {position}")
-            sheet = Sheet(figure, axes, column, grid, scales[across - 1], _WIDE_COLUMN, size)
+            sheet = Sheet(figure, axes, column, grid, scales[across], _WIDE_COLUMN, size)
             sheet.limit = _PANEL_CELLS
             sheet._frame(*(max(2, round(side / 0.8)) for side in size))
             maps.append(sheet)

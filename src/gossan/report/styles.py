@@ -9,13 +9,14 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 from gossan.report.shares import AGREEMENT_SHARES, agreement_names
 from gossan.report.theme import (
     GROUP_COLOURS,
     INK,
     MUTED,
+    SIGNED_COLOURS,
     SLATE,
     SPREAD_COLOURS,
     agreement_colours,
@@ -94,6 +95,33 @@ def agreement_style() -> str:
     names = agreement_names()
     bounds = [0.0, *map(_just_below, AGREEMENT_SHARES)]
     return _discrete_style(bounds, names, agreement_colours(len(names)), (0.0, 1.0))
+
+
+def contribution_style(limit: float) -> str:
+    """Style a raster of what a layer adds to the score: slate below zero, rust above.
+
+    Parameters
+    ----------
+    limit : float
+        Where the colours end.
+
+    Examples
+    --------
+    >>> for line in contribution_style(0.1).splitlines():
+    ...     if line.startswith("<item"):
+    ...         print(line.split(" value")[0])
+    <item label="below −0.05"
+    <item label="−0.05 to −0.01"
+    <item label="−0.01 to 0.01"
+    <item label="0.01 to 0.05"
+    <item label="above 0.05"
+    """
+    bounds = [limit * share for share in (-0.5, -0.1, 0.1, 0.5)]
+    texts = [f"{bound:.2g}".replace("-", "−") for bound in bounds]
+    between = [f"{low} to {high}" for low, high in pairwise(texts)]
+    labels = [f"below {texts[0]}", *between, f"above {texts[-1]}"]
+    colours = [to_hex(SIGNED_COLOURS(place)) for place in (0.08, 0.3, 0.5, 0.7, 0.92)]
+    return _discrete_style(bounds, labels, colours, (-limit, limit))
 
 
 def labels_style() -> str:

@@ -36,6 +36,10 @@ SPREAD_COLOURS = LinearSegmentedColormap.from_list(
         *("#377a9a", "#2e678a", "#2b5478", "#2e4466", "#283351", "#22243b"),
     ],
 )
+SIGNED_COLOURS = LinearSegmentedColormap.from_list(
+    "gossan-signed", ["#22435c", SLATE, "#9cc0d0", "#faf8f5", "#eda97f", RUST, "#6b2413"]
+)
+"""Below zero in slate, zero in white, above in rust: apart to colour-blind eyes too."""
 AGREED_COLOURS = ("#5f2218", "#b9502a", "#eda066")
 DIFFERING_COLOURS = ("#2b5478", "#6aa3bd", "#c0dbe0")
 """Best to third class of the score, where the spread is low and where it is high: rust against

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
+from gossan.cli.terminal import (
+    ROUNDS_SHOWN,
+    SCORES_SHOWN,
+    err,
+    out,
+    print_comparison,
+    print_contributions,
+    print_explanation,
+    print_findings,
+    print_held_out,
+    print_run,
+    print_table,
+    progress_bars,
+    resumable,
+)
 from gossan.exceptions import GossanError, SurveyDataWarning
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from gossan.pipeline import Explanation
+    pass
 
 app = typer.Typer(
     help="Mineral prospectivity maps from few known deposits.",
@@ -27,22 +39,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-# Where the output is no terminal, lines are as long as they are.
-_WIDTH = None if sys.stdout.isatty() else 200
-out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-_ROUNDS_SHOWN = {
-    "round": "round",
-    "n_negative": "may be drawn",
-    "n_doubtful": "doubtful",
-    "changed": "changed",
-    "inner_auc": "inner AUC",
-    "inner_capture": "inner capture",
-}
-"""Columns of an annotation's rounds, and what the terminal calls them."""
-_SCORES_SHOWN = ["layer", "coverage", "resolution_ratio", "cluster", "nugget", "auc", "z"]
-
 StudyFile = Annotated[Path, typer.Argument(help="The study file, or the folder that holds it.")]
 Output = Annotated[
     Path | None, typer.Option(help="Run folder; default: runs/<name> beside the study file.")
@@ -81,14 +77,14 @@ def demo(
     district = synthetic_district(seed=seed)
     study_file = write_district(district, folder)
     out.print(f"Synthetic district {seed} written to [bold]{folder}[/].")
-    with _resumable(), _progress() as progress:
+    with resumable(), progress_bars() as progress:
         path = run_study(read_study(study_file), truth=district.truth, progress=progress)
     from gossan import io
 
     table = truth_table(io.read_map(path / "prospectivity.tif"), district.truth)
     out.print("\nHow many deposits does the top of the map hold?")
-    _print_table(table.reset_index())
-    _print_run(path)
+    print_table(table.reset_index())
+    print_run(path)
 
 
 @app.command()
@@ -126,7 +122,7 @@ def check(study: StudyFile) -> None:
             out.print(f"    → {escape(finding.remedy)}")
     if len(result.layer_scores):
         out.print()
-        _print_table(result.layer_scores.reset_index()[_SCORES_SHOWN])
+        print_table(result.layer_scores.reset_index()[SCORES_SHOWN])
     n_errors = sum(finding.severity == "error" for finding in result.findings)
     out.print(f"\nFindings: {len(result.findings)}, errors among them: {n_errors}.")
     if n_errors:
@@ -140,11 +136,11 @@ def run(study: StudyFile, output: Output = None, scheduler: Scheduler = None) ->
     from gossan.study import read_study
 
     settings = read_study(study)
-    with _resumable(), _cluster(scheduler), _progress() as progress:
+    with resumable(), _cluster(scheduler), progress_bars() as progress:
         path = run_study(settings, output=output, progress=progress)
-    _print_findings(path)
-    _print_held_out(path)
-    _print_run(path)
+    print_findings(path)
+    print_held_out(path)
+    print_run(path)
 
 
 @app.command()
@@ -157,11 +153,11 @@ def annotate(study: StudyFile, output: Output = None) -> None:
     from gossan.study import read_study
 
     settings = read_study(study)
-    with _resumable(), _progress() as progress:
+    with resumable(), progress_bars() as progress:
         path = annotate_study(settings, output=output, progress=progress)
     summary = io.read_json(path / "annotation.json")
     rounds = pd.DataFrame(summary["rounds"])
-    _print_table(rounds[list(_ROUNDS_SHOWN)].rename(columns=_ROUNDS_SHOWN))
+    print_table(rounds[list(ROUNDS_SHOWN)].rename(columns=ROUNDS_SHOWN))
     chosen = summary["chosen"]
     out.print(
         f"\nRound {chosen} is kept."
@@ -194,6 +190,12 @@ def explain(
         tuple[float, float] | None,
         typer.Option(help="EASTING NORTHING of the place, in the study's CRS."),
     ] = None,
+    maps: Annotated[
+        bool, typer.Option("--maps", help="Map what each layer adds to the score.")
+    ] = False,
+    cells: Annotated[
+        int, typer.Option(help="With --maps: cells explained, one a block of ground.", min=1)
+    ] = 2000,
     explainer: Annotated[
         str, typer.Option(help="gradients (networks), shap (trees), removal (any) or auto.")
     ] = "auto",
@@ -201,25 +203,39 @@ def explain(
     output: Output = None,
 ) -> None:
     """Why a place scores as it does, with --at; without, which layers the whole map leans on."""
-    from gossan.pipeline import explain_study, layers_by_blocks
+    from gossan.exceptions import StudyError
+    from gossan.pipeline import explain_study, layers_by_blocks, map_contributions, run_folder
     from gossan.study import read_study
 
     settings = read_study(study)
+    if maps:
+        if at is not None:
+            raise StudyError("--maps explains the whole area and --at one place: give one of them.")
+        with resumable(), progress_bars() as progress:
+            found = map_contributions(
+                settings,
+                cells=cells,
+                output=output,
+                explainer=_explainer(explainer),
+                progress=progress,
+            )
+        print_contributions(found, run_folder(settings, output))
+        return
     if at is None:
-        with _resumable(), _progress() as progress:
+        with resumable(), progress_bars() as progress:
             table = layers_by_blocks(settings, output=output, progress=progress)
         shown = table.head(layers).reset_index().round(4)
         out.print(
             "How much the map's AUC on the known deposits falls when a layer's blocks change "
             "places:"
         )
-        _print_table(shown.rename(columns={"importance": "fall of AUC", "spread": "±"}))
+        print_table(shown.rename(columns={"importance": "fall of AUC", "spread": "±"}))
         return
-    with _resumable(), _progress() as progress:
-        found = explain_study(
+    with resumable(), progress_bars() as progress:
+        place = explain_study(
             settings, *at, output=output, explainer=_explainer(explainer), progress=progress
         )
-    _print_explanation(found, layers)
+    print_explanation(place, layers)
 
 
 @app.command()
@@ -246,7 +262,7 @@ def pretrain(
 
     given = {"window": window, "epochs": epochs}
     settings = {name: value for name, value in given.items() if value is not None}
-    with _resumable(), _progress() as progress:
+    with resumable(), progress_bars() as progress:
         file = pretrain_study(
             read_study(study),
             [read_study(other) for other in also or []],
@@ -299,7 +315,7 @@ def compare(
     from gossan.pipeline import compare_study, comparison_table
     from gossan.study import read_study
 
-    with _resumable(), _progress() as progress:
+    with resumable(), progress_bars() as progress:
         path = compare_study(
             read_study(study),
             methods=_names(methods),
@@ -312,7 +328,7 @@ def compare(
             n_jobs=jobs,
             progress=progress,
         )
-    _print_comparison(path, comparison_table(path))
+    print_comparison(path, comparison_table(path))
 
 
 @app.command()
@@ -353,43 +369,6 @@ def _settings(text: str) -> dict[str, Any]:
     return found
 
 
-def _print_comparison(path: Path, table: pd.DataFrame) -> None:
-    import pandas as pd
-
-    from gossan import io
-
-    record = io.read_json(path / "comparison.json")
-
-    def with_interval(name: str) -> pd.Series:
-        low, high = (f"{name.replace('_background', '')}_{end}" for end in ("low", "high"))
-        return pd.Series(
-            [
-                "–" if pd.isna(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
-                for value, low, high in table[[name, low, high]].itertuples(index=False)
-            ]
-        )
-
-    shown = pd.DataFrame(
-        {
-            "workflow": table["workflow"],
-            "AUC": with_interval("auc_background"),
-            "in 5 %": with_interval("capture_0.05"),
-            "AUC − reference": with_interval("difference_auc"),
-            "selectivity": table["selectivity"],
-        }
-    )
-    out.print(
-        f"{record['n_deposits']} held-out deposits, {record['folds']} folds, {record['n_cells']} "
-        f"cells; reference: {record['reference']}. In brackets: 95 % intervals."
-    )
-    _print_table(shown)
-    for failure in record["failed"]:
-        err.print(f"[yellow]Not run:[/] {escape(failure['workflow'])}: {escape(failure['reason'])}")
-    out.print(f"\nComparison: [bold]{path / 'comparison.html'}[/]")
-    for name in ("comparison.csv", "consensus.tif", "agreement.tif"):
-        out.print(f"            {path / name}")
-
-
 def _explainer(name: str) -> Any:
     """One of the explainers, or an error that lists them."""
     from gossan.exceptions import StudyError
@@ -399,92 +378,6 @@ def _explainer(name: str) -> Any:
     if name not in known:
         raise StudyError(f"Unknown explainer {name!r}.{suggest(name, known)}")
     return name
-
-
-def _print_explanation(found: Explanation, count: int) -> None:
-    spread = "" if found.spread != found.spread else f" ± {found.spread:.3f}"
-    out.print(
-        f"Score {found.score:.3f}{spread} at {found.easting:.0f} E, {found.northing:.0f} N: above "
-        f"{100 * found.percentile:.1f} % of the area, on {found.layers_observed} of "
-        f"{len(found.layers)} layers."
-    )
-    shown = found.layers.head(count).copy()
-    shown["value"] = [
-        "missing" if v != v else f"{v:.4g} {u}".rstrip()
-        for v, u in zip(shown["value"], shown["unit"], strict=True)
-    ]
-    shown["percentile"] = ["–" if p != p else f"{100 * p:.0f}" for p in shown["percentile"]]
-    shown["contribution"] = [f"{c:+.3f}".replace("-", "−") for c in shown["contribution"]]
-    _print_table(shown.drop(columns="unit"))
-    lowest = found.layers[found.layers["contribution"] < 0].tail(3)[::-1]
-    if len(lowest):
-        against = ", ".join(
-            f"{name} (−{-c:.3f})"
-            for name, c in zip(lowest["layer"], lowest["contribution"], strict=True)
-        )
-        out.print(f"Against it: {escape(against)}.")
-    if found.deposit is not None:
-        out.print(
-            f"Most like {escape(found.deposit)}, {found.deposit_distance / 1000:.1f} km away: the "
-            f"layers' percentiles differ by {100 * found.unlike:.0f} on average (two places drawn "
-            "at random by about 33)."
-        )
-
-
-def _print_findings(path: Path) -> None:
-    """What the check found, errors and warnings only; the report says it all."""
-    from gossan import io
-
-    for finding in io.read_json(path / ".stages" / "check-result.json")["findings"]:
-        if finding["severity"] in {"error", "warning"}:
-            place, message = escape(finding["place"]), escape(finding["message"])
-            err.print(f"[yellow]Check, {finding['severity']}:[/] {place}: {message}")
-
-
-def _print_held_out(path: Path) -> None:
-    from gossan import io
-    from gossan.report import verdict
-
-    evaluation = io.read_json(path / "evaluation.json")
-    held_out = evaluation["held_out"]
-    interval = held_out["ci95"]
-    out.print(
-        f"\nHeld out, {evaluation['n_deposits']} deposits in {evaluation['folds']} folds, against "
-        f"the whole background of {evaluation['n_cells']} cells:"
-    )
-    low, high = interval["auc_background"]
-    out.print(
-        f"  AUC against background {held_out['auc_background']:.3f}  (95 % {low:.3f} to {high:.3f})"
-    )
-    for area, share in held_out["capture"].items():
-        low, high = interval["capture"][area]
-        out.print(
-            f"  top {100 * float(area):g} % of the area holds {100 * share:.0f} % of the deposits"
-            f"  (95 % {100 * low:.0f} to {100 * high:.0f} %; by chance {100 * float(area):g} %)"
-        )
-    judged = verdict(evaluation)
-    out.print(f"\n[bold]{escape(judged.title)}.[/] {escape(judged.text)}")
-
-
-def _print_run(path: Path) -> None:
-    out.print(f"\nRun folder: [bold]{path}[/]\nReport:     [bold]{path / 'report.html'}[/]")
-
-
-def _print_table(table: pd.DataFrame) -> None:
-    from rich.table import Table
-
-    shown = Table(box=None, pad_edge=False)
-    for column in table.columns:
-        shown.add_column(str(column), justify="left" if table[column].dtype == object else "right")
-    for row in table.itertuples(index=False):
-        shown.add_row(*(escape(_cell(value)) for value in row))
-    out.print(shown)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "–" if value != value else f"{value:.3g}"
-    return str(value)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -507,59 +400,3 @@ def _cluster(address: str | None) -> Iterator[None]:
         raise StudyError(f"No Dask scheduler answers at {address}: {error}.") from error
     with client:
         yield
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    """Say on Ctrl-C that nothing is lost."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        err.print("Stopped. What is finished is kept; the same command goes on from there.")
-        raise typer.Exit(130) from None
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Bars with the time left; plain lines where the output is no terminal."""
-    if not err.is_terminal:
-        told: set[str] = set()
-
-        def tell(stage: str, done: int, total: int) -> None:
-            line = f"{stage}: {'done' if done == total == 1 else f'{done} of {total}'}"
-            milestone = done == total == 1 or stage in ("evaluation", "stability")
-            if milestone and line not in told:
-                told.add(line)
-                err.print(line)
-
-        yield tell
-        return
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = [
-        TextColumn("{task.description:12}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    ]
-    with Progress(*columns, console=err) as bars:
-        tasks: dict[str, Any] = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield report
-
-
-if __name__ == "__main__":
-    main()

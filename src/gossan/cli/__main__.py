@@ -1,0 +1,5 @@
+"""``python -m gossan.cli``."""
+
+from gossan.cli.commands import main
+
+main()

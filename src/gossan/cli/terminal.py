@@ -1,0 +1,242 @@
+"""What a command says on the terminal: tables, figures in words, bars with the time left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from gossan.pipeline import Explanation
+
+# Where the output is no terminal, lines are as long as they are.
+_WIDTH = None if sys.stdout.isatty() else 200
+out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ROUNDS_SHOWN = {
+    "round": "round",
+    "n_negative": "may be drawn",
+    "n_doubtful": "doubtful",
+    "changed": "changed",
+    "inner_auc": "inner AUC",
+    "inner_capture": "inner capture",
+}
+"""Columns of an annotation's rounds, and what the terminal calls them."""
+SCORES_SHOWN = ["layer", "coverage", "resolution_ratio", "cluster", "nugget", "auc", "z"]
+
+
+def print_comparison(path: Path, table: pd.DataFrame) -> None:
+    """A comparison's table, what was not run, and where its files are."""
+    import pandas as pd
+
+    from gossan import io
+
+    record = io.read_json(path / "comparison.json")
+
+    def with_interval(name: str) -> pd.Series:
+        low, high = (f"{name.replace('_background', '')}_{end}" for end in ("low", "high"))
+        return pd.Series(
+            [
+                "–" if pd.isna(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
+                for value, low, high in table[[name, low, high]].itertuples(index=False)
+            ]
+        )
+
+    shown = pd.DataFrame(
+        {
+            "workflow": table["workflow"],
+            "AUC": with_interval("auc_background"),
+            "in 5 %": with_interval("capture_0.05"),
+            "AUC − reference": with_interval("difference_auc"),
+            "selectivity": table["selectivity"],
+        }
+    )
+    out.print(
+        f"{record['n_deposits']} held-out deposits, {record['folds']} folds, {record['n_cells']} "
+        f"cells; reference: {record['reference']}. In brackets: 95 % intervals."
+    )
+    print_table(shown)
+    for failure in record["failed"]:
+        err.print(f"[yellow]Not run:[/] {escape(failure['workflow'])}: {escape(failure['reason'])}")
+    out.print(f"\nComparison: [bold]{path / 'comparison.html'}[/]")
+    for name in ("comparison.csv", "consensus.tif", "agreement.tif"):
+        out.print(f"            {path / name}")
+
+
+def print_contributions(found: xr.DataArray, path: Path) -> None:
+    """The layers that weigh most in a map, by the letters of their picture."""
+    import numpy as np
+    import pandas as pd
+
+    from gossan.pipeline.explain import LAYERS_MAPPED
+
+    shown = found[:LAYERS_MAPPED]
+    values = shown.to_numpy().reshape(len(shown), -1)
+    table = pd.DataFrame(
+        {
+            "": [chr(ord("A") + place) for place in range(len(shown))],
+            "layer": shown["layer"].to_numpy().astype(str),
+            "mean size": np.nanmean(np.abs(values), axis=1).round(4),
+            "lifts, share of the area": [
+                f"{100 * share:.0f} %"
+                for share in (values > 0).sum(axis=1) / np.isfinite(values).sum(axis=1)
+            ],
+        }
+    )
+    explained = int(np.isfinite(values[0]).sum())
+    out.print(f"What the layers add to the score at {explained:,} cells, one a block of ground:")
+    print_table(table)
+    for name in ("contributions.png", "contributions.tif"):
+        out.print(f"            {path / name}")
+
+
+def print_explanation(found: Explanation, count: int) -> None:
+    """Why one cell scores as it does."""
+    spread = "" if found.spread != found.spread else f" ± {found.spread:.3f}"
+    out.print(
+        f"Score {found.score:.3f}{spread} at {found.easting:.0f} E, {found.northing:.0f} N: above "
+        f"{100 * found.percentile:.1f} % of the area, on {found.layers_observed} of "
+        f"{len(found.layers)} layers."
+    )
+    shown = found.layers.head(count).copy()
+    shown["value"] = [
+        "missing" if v != v else f"{v:.4g} {u}".rstrip()
+        for v, u in zip(shown["value"], shown["unit"], strict=True)
+    ]
+    shown["percentile"] = ["–" if p != p else f"{100 * p:.0f}" for p in shown["percentile"]]
+    shown["contribution"] = [f"{c:+.3f}".replace("-", "−") for c in shown["contribution"]]
+    print_table(shown.drop(columns="unit"))
+    lowest = found.layers[found.layers["contribution"] < 0].tail(3)[::-1]
+    if len(lowest):
+        against = ", ".join(
+            f"{name} (−{-c:.3f})"
+            for name, c in zip(lowest["layer"], lowest["contribution"], strict=True)
+        )
+        out.print(f"Against it: {escape(against)}.")
+    if found.deposit is not None:
+        out.print(
+            f"Most like {escape(found.deposit)}, {found.deposit_distance / 1000:.1f} km away: the "
+            f"layers' percentiles differ by {100 * found.unlike:.0f} on average (two places drawn "
+            "at random by about 33)."
+        )
+
+
+def print_findings(path: Path) -> None:
+    """What the check found, errors and warnings only; the report says it all."""
+    from gossan import io
+
+    for finding in io.read_json(path / ".stages" / "check-result.json")["findings"]:
+        if finding["severity"] in {"error", "warning"}:
+            place, message = escape(finding["place"]), escape(finding["message"])
+            err.print(f"[yellow]Check, {finding['severity']}:[/] {place}: {message}")
+
+
+def print_held_out(path: Path) -> None:
+    """A run's held-out figures, and what they come to."""
+    from gossan import io
+    from gossan.report import verdict
+
+    evaluation = io.read_json(path / "evaluation.json")
+    held_out = evaluation["held_out"]
+    interval = held_out["ci95"]
+    out.print(
+        f"\nHeld out, {evaluation['n_deposits']} deposits in {evaluation['folds']} folds, against "
+        f"the whole background of {evaluation['n_cells']} cells:"
+    )
+    low, high = interval["auc_background"]
+    out.print(
+        f"  AUC against background {held_out['auc_background']:.3f}  (95 % {low:.3f} to {high:.3f})"
+    )
+    for area, share in held_out["capture"].items():
+        low, high = interval["capture"][area]
+        out.print(
+            f"  top {100 * float(area):g} % of the area holds {100 * share:.0f} % of the deposits"
+            f"  (95 % {100 * low:.0f} to {100 * high:.0f} %; by chance {100 * float(area):g} %)"
+        )
+    judged = verdict(evaluation)
+    out.print(f"\n[bold]{escape(judged.title)}.[/] {escape(judged.text)}")
+
+
+def print_run(path: Path) -> None:
+    """Where a run left its files."""
+    out.print(f"\nRun folder: [bold]{path}[/]\nReport:     [bold]{path / 'report.html'}[/]")
+
+
+def print_table(table: pd.DataFrame) -> None:
+    """A table, text to the left and numbers to the right."""
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False)
+    for column in table.columns:
+        shown.add_column(str(column), justify="left" if table[column].dtype == object else "right")
+    for row in table.itertuples(index=False):
+        shown.add_row(*(escape(_cell(value)) for value in row))
+    out.print(shown)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.3g}"
+    return str(value)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say on Ctrl-C that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("Stopped. What is finished is kept; the same command goes on from there.")
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Bars with the time left; plain lines where the output is no terminal."""
+    if not err.is_terminal:
+        told: set[str] = set()
+
+        def tell(stage: str, done: int, total: int) -> None:
+            line = f"{stage}: {'done' if done == total == 1 else f'{done} of {total}'}"
+            milestone = done == total == 1 or stage in ("evaluation", "stability")
+            if milestone and line not in told:
+                told.add(line)
+                err.print(line)
+
+        yield tell
+        return
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = [
+        TextColumn("{task.description:12}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=err) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield report
