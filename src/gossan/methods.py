@@ -113,6 +113,11 @@ class Method:
                 'Install it with: pip install "gossan[deep]"'
             ) from error
 
+    def idle(self, settings: Mapping[str, Any]) -> list[str]:
+        """Those of some settings that make no difference beside the others."""
+        names = getattr(self.estimator(**{**self.parameters, **settings}), "idle", ())
+        return [name for name in settings if name in names]
+
     @property
     def missing_values(self) -> str:
         """How the method copes with missing layers, in one sentence."""

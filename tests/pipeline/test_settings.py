@@ -7,7 +7,7 @@ import pytest
 import gossan as gs
 from gossan.datasets import synthetic_district, write_district
 from gossan.exceptions import StudyError
-from gossan.pipeline import check_settings
+from gossan.pipeline import check_settings, study_workflows
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,33 @@ def test_a_window_larger_than_the_area_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"windows of 35 × 35 cells, and the area has 30 × 30"):
         check_settings(study.with_method("pixel-pairs"))
     check_settings(study.with_method("pixel-pairs-reference"))  # looks at no neighbour
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "value"),
+    [
+        ("pixel-pairs-reference", "inner", 5),
+        ("pixel-pairs-reference", "ring_pairs", 16),
+        ("pixel-pairs", "references", 16),
+        ("masked-pretraining", "n_estimators", 10),
+        ("masked-pretraining-forest", "dropout", 0.1),
+    ],
+)
+def test_a_setting_that_makes_no_difference_is_refused(
+    tmp_path: Path, method: str, setting: str, value: float
+) -> None:
+    """A geologist who sets it expects it to count; without it the method is sound."""
+    study = gs.read_study(write_district(synthetic_district(0, shape=(60, 60)), tmp_path))
+    with pytest.raises(StudyError, match=f"makes no use of {setting}"):
+        check_settings(study.with_method(method, **{setting: value}))
+    check_settings(study.with_method(method))
+    with pytest.raises(StudyError, match=f"No method compared makes use of {setting}"):
+        study_workflows(study, [method], variants=[{setting: value}])
+
+
+def test_a_variant_is_compared_by_the_methods_that_use_it(tmp_path: Path) -> None:
+    """The ring's windows are of no use to the reference cells."""
+    study = gs.read_study(write_district(synthetic_district(0, shape=(60, 60)), tmp_path))
+    names = ["pixel-pairs", "pixel-pairs-reference"]
+    found = study_workflows(study, names, ["default"], variants=[{"inner": 5, "outer": 9}])
+    assert [workflow.method.partition(" ")[0] for workflow in found] == [*names[:1], *names]

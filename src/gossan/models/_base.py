@@ -31,6 +31,9 @@ class CellClassifier(ClassifierMixin, BaseEstimator, ABC):
     window: int = 1
     """How many cells across the method looks."""
 
+    idle: tuple[str, ...] = ()
+    """Names of settings that make no difference beside the others as they are."""
+
     uses_unlabelled: ClassVar[bool] = False
     """Whether :meth:`fit` learns from cells labelled -1 instead of leaving them out."""
 

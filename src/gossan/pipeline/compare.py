@@ -139,7 +139,7 @@ def study_workflows(
     Raises
     ------
     StudyError
-        For a name that is unknown, or a variant whose settings no method compared has.
+        For a name that is unknown, or a variant whose settings no method compared makes use of.
     """
     chosen = _known("method", methods, METHODS)
     if methods is None:
@@ -183,19 +183,23 @@ def _varied(
     known = {
         method: set(inspect.signature(METHODS[method].estimator).parameters) for method in methods
     }
+
+    def suits(method: str, variant: Mapping[str, Any]) -> bool:
+        return set(variant) <= known[method] and not METHODS[method].idle(variant)
+
     for variant in variants:
-        if not any(set(variant) <= settings for settings in known.values()):
+        if not any(suits(method, variant) for method in methods):
             every = sorted(set().union(*known.values()))
             slips = [name for name in variant if name not in every]
             hint = suggest(slips[0], every) if slips else ""
             raise StudyError(
-                f"No method compared has the settings {', '.join(variant)}.{hint} Compared are "
+                f"No method compared makes use of {', '.join(variant)}.{hint} Compared are "
                 f"{', '.join(methods)}."
             )
     return [
         (method, changed)
         for method in methods
-        for changed in [{}, *(v for v in variants if set(v) <= known[method])]
+        for changed in [{}, *(v for v in variants if suits(method, v))]
     ]
 
 

@@ -114,6 +114,13 @@ def other_occurrences(study: Study) -> list[list[float]] | None:
 def check_settings(study: Study) -> None:
     """Raise now, not after an hour, if the method, the sampler or the splitter cannot be."""
     model, sampler, _ = study_model(study)
+    idle = METHODS[study.method.name].idle(study.method.parameters)
+    if idle:
+        raise StudyError(
+            f"{study.path}: the method {study.method.name!r} makes no use of {', '.join(idle)} as "
+            "it is set. Remove it from [method] parameters, or choose the method that it belongs "
+            "to."
+        )
     sampler.check()
     if hasattr(model, "check"):
         model.check()

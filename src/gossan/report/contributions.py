@@ -49,8 +49,9 @@ def contribution_maps(
                 sheet.points(deposits, known)
                 sheet.axes.set_title(title, loc="left", pad=4)
         first = panels.maps[0]
-        first.missing = any(sheet.missing for sheet in panels.maps)
+        missing, first.missing = any(sheet.missing for sheet in panels.maps), False
         first.legend_ramp("Adds to the score", SIGNED_COLOURS, -limit, limit)
+        first.missing = missing  # said once, for both
         first.legend_ramp("Without its sign", SPREAD_COLOURS, 0.0, limit)
         first.legend_symbols("Deposits", [(known, "known")])
         return panels.finish()

@@ -33,6 +33,12 @@ FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
 
 _HEADS = ("probe", "forest", "finetune")
+_IDLE = {
+    "probe": ("n_estimators",),
+    "forest": ("members", "dropout", "dropout_draws", "label_smoothing", "calibrate"),
+    "finetune": ("n_estimators", "embedding"),
+}
+"""Of each head the settings that it does not know."""
 _WINDOWS_AT_ONCE = 256
 
 
@@ -164,6 +170,12 @@ class PretrainedClassifier(CellClassifier):
     @property
     def _takes_windows(self) -> bool:  # type: ignore[override]
         return self.head == "finetune"
+
+    @property
+    def idle(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Settings of another head, and of a pretraining that a given backbone has behind it."""
+        of_pretraining = ("preset", "backbone_window", "epochs", "windows_per_epoch")
+        return (*_IDLE.get(self.head, ()), *(of_pretraining if self.backbone is not None else ()))
 
     @property
     def learns_in_folds(self) -> bool:

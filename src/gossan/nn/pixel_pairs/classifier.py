@@ -183,6 +183,12 @@ class PixelPairClassifier(CellClassifier):
         """How many cells across it learns from: pairs are of single cells."""
         return self.window if self.scoring == "both" else 1
 
+    @property
+    def idle(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Settings of a score that is not asked for."""
+        of_one = {"reference": ("inner", "outer", "ring_pairs"), "ring": ("references",)}
+        return of_one.get(self.scoring, ())
+
     def check(self) -> None:
         """Raise :class:`StudyError` if a setting cannot be, before anything is fitted."""
         check_dual_window(self.inner, self.outer)
