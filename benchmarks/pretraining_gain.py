@@ -44,6 +44,8 @@ from gossan.pipeline import stage_keys
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "docs" / "tables"
 SCRATCH = HERE / "scratch" / "pretraining_gain"
+NETWORKS = HERE / "scratch" / "backbones"
+"""Shared by the scripts that pretrain the same networks."""
 SURVEYS = ["nanling", "jabal-al-hasir"]
 AREAS = [*SURVEYS, "0", "1", "2"]
 SEEDS = [0, 1, 2]
@@ -113,7 +115,7 @@ def held_out(name: str, title: str, seed: int, at_hand: tuple[Any, ...]) -> dict
     made_of = (stage_keys(study)["labels"], model, sampler, method.draws, method.code, seed, FOLDS)
     pieces = SCRATCH / "folds" / name / f"{io.file_stem(title)}-{joblib.hash(made_of)[:12]}"
     start = time.perf_counter()
-    with io.networks_kept(SCRATCH / "networks"):
+    with io.networks_kept(NETWORKS):
         found = gs.cross_validate(
             model,
             evidence,
@@ -202,7 +204,7 @@ def reconstructed() -> tuple[pd.DataFrame, str]:
     from gossan.nn.masked_autoencoder.reconstruction import reconstruct, reconstruction_scores
 
     _, evidence, _ = area("nanling")
-    with io.networks_kept(SCRATCH / "networks"):
+    with io.networks_kept(NETWORKS):
         backbone = model_of(ROWS["probe"], SEEDS[0]).learn_evidence(evidence).backbone
     scores = reconstruction_scores(reconstruct(backbone, evidence), backbone.layers)
     continuous = scores[~backbone.learned["binary"].astype(bool)]

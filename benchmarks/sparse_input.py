@@ -49,6 +49,8 @@ from gossan.validate.folds import score_cells
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
 SCRATCH = HERE / "scratch" / "sparse_input"
+NETWORKS = HERE / "scratch" / "backbones"
+"""Shared by the scripts that pretrain the same networks."""
 AREAS = ["nanling", "0", "1", "2"]
 SHARES = [0.25, 0.5, 0.75]
 KINDS = {"layers": "layers missing", "values": "values missing"}
@@ -140,7 +142,7 @@ def judged(district: District, title: str) -> dict[Version, np.ndarray]:
     todo = [version for version, name in names.items() if name not in pieces]
     if todo:
         start = time.perf_counter()
-        with io.networks_kept(SCRATCH / "networks"):
+        with io.networks_kept(NETWORKS):
             view = ModelView(model, district.cells)
         fitted = list(fits(district, view))
         print(f"{district.name}, {title}: {time.perf_counter() - start:.0f} s", flush=True)

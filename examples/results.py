@@ -72,7 +72,7 @@ def own_negatives(survey: str) -> list[str]:
     heads = ["method", "negatives", "AUC against background", *_area_heads(), "N_d"]
     rows = [
         [
-            row["method"],
+            row["workflow"].removesuffix(" × default"),
             samplers[row["workflow"]],
             *_figures(row),
             f"{row['normalised_density']:.1f}",

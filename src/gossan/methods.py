@@ -68,6 +68,8 @@ class Method:
     max_negatives : int or None
         Cells of ``all-unlabelled`` that a comparison gives it, where its time grows faster than
         the cells it learns from; ``None`` for as many as the sampler takes.
+    ablation : Mapping
+        Settings that leave out what the method is about: every comparison has a row of them.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Method:
     negatives_parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     max_negatives: int | None = None
+    ablation: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def deep(self) -> bool:
@@ -132,6 +135,7 @@ _PIXEL_PAIRS = "gossan.nn.pixel_pairs:PixelPairClassifier"
 _PAIR_SETTINGS = {"members": 1, "pairs_per_epoch": 6_400, "ring_pairs": 8, "references": 8}
 
 _PRETRAINED = "gossan.nn.masked_autoencoder:PretrainedClassifier"
+_UNTAUGHT = MappingProxyType({"pretrained": False})
 
 _ENTRIES = [
     Method(
@@ -314,6 +318,7 @@ _ENTRIES = [
         draws=10,
         negatives_parameters=MappingProxyType({"ratio": 5.0}),
         parameters=MappingProxyType({"members": 1}),
+        ablation=_UNTAUGHT,
     ),
     Method(
         "masked-pretraining-forest",
@@ -327,6 +332,7 @@ _ENTRIES = [
         draws=10,
         negatives_parameters=MappingProxyType({"ratio": 5.0}),
         parameters=MappingProxyType({"head": "forest"}),
+        ablation=_UNTAUGHT,
     ),
     Method(
         "masked-pretraining-finetune",
@@ -339,6 +345,7 @@ _ENTRIES = [
         negatives="random",
         draws=10,
         parameters=MappingProxyType({"head": "finetune", "members": 1}),
+        ablation=_UNTAUGHT,
     ),
 ]
 

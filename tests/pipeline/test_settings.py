@@ -76,3 +76,18 @@ def test_a_variant_is_compared_by_the_methods_that_use_it(tmp_path: Path) -> Non
     names = ["pixel-pairs", "pixel-pairs-reference"]
     found = study_workflows(study, names, ["default"], variants=[{"inner": 5, "outer": 9}])
     assert [workflow.method.partition(" ")[0] for workflow in found] == [*names[:1], *names]
+
+
+@pytest.mark.parametrize("variants", [[], [{"pretrained": False}]])
+def test_a_pretrained_method_is_compared_with_itself_untaught(
+    tmp_path: Path, variants: list[dict[str, bool]]
+) -> None:
+    """Once, whether or not it is asked for, and with the same negatives and draws."""
+    study = gs.read_study(write_district(synthetic_district(0, shape=(60, 60)), tmp_path))
+    names = ["masked-pretraining", "extra-trees"]
+    taught, untaught, trees = study_workflows(study, names, ["default"], variants=variants)
+    assert taught.model.pretrained
+    assert not untaught.model.pretrained
+    assert untaught.name == "masked-pretraining (pretrained=False) × default"
+    assert untaught.n_draws == taught.n_draws
+    assert trees.method == "extra-trees"

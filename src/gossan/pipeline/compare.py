@@ -179,7 +179,7 @@ def _distinct(workflows: Sequence[Workflow]) -> list[Workflow]:
 def _varied(
     methods: Sequence[str], variants: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, Mapping[str, Any]]]:
-    """Each method as it is, and once for every variant whose settings are its own."""
+    """Each method as it is, without what it is about, and as every variant that suits it."""
     known = {
         method: set(inspect.signature(METHODS[method].estimator).parameters) for method in methods
     }
@@ -196,11 +196,14 @@ def _varied(
                 f"No method compared makes use of {', '.join(variant)}.{hint} Compared are "
                 f"{', '.join(methods)}."
             )
-    return [
-        (method, changed)
-        for method in methods
-        for changed in [{}, *(v for v in variants if suits(method, v))]
-    ]
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for method in methods:
+        own = [variant for variant in variants if suits(method, variant)]
+        ablation = METHODS[method].ablation
+        if ablation and ablation not in own:
+            own.insert(0, ablation)
+        found += [(method, changed) for changed in ({}, *own)]
+    return found
 
 
 def study_negatives(study: Study, method: str, name: str) -> NegativeSampler:
