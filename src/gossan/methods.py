@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
@@ -22,7 +21,7 @@ from gossan.labels import (
     SpyNegatives,
     make_named,
 )
-from gossan.mistakes import check_setting, suggest
+from gossan.mistakes import check_setting, deep_module, suggest
 from gossan.models import (
     BaggingPU,
     CellClassifier,
@@ -106,15 +105,7 @@ class Method:
         if not isinstance(self.build, str):
             return self.build
         module, _, name = self.build.partition(":")
-        try:
-            return getattr(import_module(module), name)
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("gossan"):
-                raise
-            raise StudyError(
-                f"The method {self.name!r} needs {error.name}, which is not installed. "
-                'Install it with: pip install "gossan[deep]"'
-            ) from error
+        return getattr(deep_module(module, f"The method {self.name!r}"), name)
 
     def idle(self, settings: Mapping[str, Any]) -> list[str]:
         """Those of some settings that make no difference beside the others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -145,3 +146,33 @@ def _place(path: list[str | int], settings: dict[str, Any]) -> str:
     table = settings[str(path[0])][path[1]]
     name = f" ({table['name']})" if isinstance(table, dict) and "name" in table else ""
     return f"[[{path[0]}]] number {int(path[1]) + 1}{name}"
+
+
+def deep_module(name: str, what: str) -> Any:
+    """Import a module that needs PyTorch.
+
+    Parameters
+    ----------
+    name : str
+    what : str
+        What needs it, to begin a sentence with.
+
+    Raises
+    ------
+    StudyError
+        If PyTorch, or what comes with it, is not installed.
+
+    Examples
+    --------
+    >>> deep_module("gossan.grid", "The method 'pixel-pairs'").__name__
+    'gossan.grid'
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("gossan"):
+            raise
+        raise StudyError(
+            f"{what} needs {error.name}, which is not installed. "
+            'Install it with: pip install "gossan[deep]"'
+        ) from error

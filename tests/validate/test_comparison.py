@@ -21,7 +21,7 @@ from gossan.labels import (
 from gossan.methods import make_model, make_sampler
 from gossan.splits import DepositClusterFolds
 from gossan.validate import Workflow, compare_workflows, cross_validate
-from gossan.validate.comparison import _by_sampler
+from gossan.validate.workflows import _by_sampler
 
 SHAPE = (30, 40)
 DEPOSITS = [(4, 4), (6, 11), (22, 5), (25, 12), (5, 33), (12, 28), (22, 34), (15, 20)]

@@ -116,7 +116,7 @@ def traces(monkeypatch):
         return found
 
     monkeypatch.setattr("gossan.validate.folds.DrawEnsemble", Recording)
-    monkeypatch.setattr("gossan.validate.comparison.DrawEnsemble", Recording)
+    monkeypatch.setattr("gossan.validate.workflows.DrawEnsemble", Recording)
     monkeypatch.setattr(RecursiveAnnotator, "annotate", recording)
     return left
 

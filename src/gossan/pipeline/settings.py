@@ -14,7 +14,7 @@ from gossan.evidence import study_grid
 from gossan.exceptions import StudyError
 from gossan.labels import NegativeSampler
 from gossan.methods import METHODS, make_model, make_sampler
-from gossan.mistakes import nearest_file
+from gossan.mistakes import deep_module, nearest_file
 from gossan.splits import make_splitter
 from gossan.study import Study
 
@@ -78,16 +78,7 @@ def masked_autoencoders() -> Any:
     StudyError
         If PyTorch is not installed.
     """
-    try:
-        from gossan.nn import masked_autoencoder
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("gossan"):
-            raise
-        raise StudyError(
-            f"Pretraining needs {error.name}, which is not installed. "
-            'Install it with: pip install "gossan[deep]"'
-        ) from error
-    return masked_autoencoder
+    return deep_module("gossan.nn.masked_autoencoder", "Pretraining")
 
 
 def study_sampler(study: Study) -> tuple[NegativeSampler, int]:

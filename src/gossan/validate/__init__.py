@@ -7,13 +7,14 @@ from gossan.validate.cells import (
     deposit_cells,
     study_cells,
 )
-from gossan.validate.comparison import Comparison, Workflow, compare_workflows
+from gossan.validate.comparison import Comparison, compare_workflows
 from gossan.validate.folds import (
     CrossValidation,
     cross_validate,
     draw_stability,
     held_out_calibration,
 )
+from gossan.validate.workflows import Workflow
 
 __all__ = [
     "Comparison",
