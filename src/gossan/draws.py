@@ -101,7 +101,13 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         return int(getattr(self.estimator, "window", 1))
 
     def fit(
-        self, X: Any, y: npt.ArrayLike, coordinates: npt.ArrayLike, *, layers: Any = None
+        self,
+        X: Any,
+        y: npt.ArrayLike,
+        coordinates: npt.ArrayLike,
+        *,
+        layers: Any = None,
+        groups: npt.ArrayLike | None = None,
     ) -> Self:
         """Draw and fit.
 
@@ -116,6 +122,8 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
             Easting and northing of the cells.
         layers : array of shape (n, layers), optional
             What the sampler judges cells by; default: the cells of ``X`` themselves.
+        groups : array of shape (n,), int, optional
+            Deposit that each cell belongs to, -1 for none: for an estimator with ``uses_groups``.
 
         Raises
         ------
@@ -138,7 +146,10 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         narrow = getattr(self.estimator, "fit_window", self.window) < self.window
         values = (centre_features(X) if narrow else X)[read]
         places = [np.searchsorted(read, cells) for cells in shown]
-        self.members_ = self._fit_members(values, y[read], places, seeds)
+        together = None
+        if groups is not None and getattr(self.estimator, "uses_groups", False):
+            together = np.asarray(groups)[read]
+        self.members_ = self._fit_members(values, y[read], together, places, seeds)
         self.n_training_cells_ = [len(cells) for cells in shown]
         self.classes_ = np.array([0, 1])
         return self
@@ -163,6 +174,11 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
     def look_at(self, evidence: xr.DataArray) -> xr.DataArray:
         """What the estimator looks at in place of the evidence: see :mod:`gossan.looks`."""
         return self.estimator.look_at(evidence)
+
+    @property
+    def attributed_by(self) -> str:
+        """By which explainer :meth:`attribute` works, where there is one."""
+        return getattr(self.estimator, "attributed_by", "gradients")
 
     @available_if(lambda self: hasattr(self.estimator, "attribute"))
     def attribute(self, evidence: xr.DataArray, cells: Any, **settings: Any) -> FloatArray:
@@ -198,6 +214,7 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         self,
         X: FloatArray,
         y: npt.NDArray[Any],
+        groups: npt.NDArray[Any] | None,
         places: list[npt.NDArray[np.int64]],
         seeds: list[int],
     ) -> list[Any]:
@@ -206,25 +223,32 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         Teams of threads inside a pool of threads wait for one another, and scikit-learn's change
         the process's warning filters under one another.
         """
+        shown = [
+            (X[cells], y[cells], None if groups is None else groups[cells], seed)
+            for cells, seed in zip(places, seeds, strict=True)
+        ]
         own_threads = getattr(self.estimator, "own_threads", False)
         if len(places) == 1 or own_threads or _settings(self.estimator, "n_jobs"):
-            return [self._fit_member(X[c], y[c], s) for c, s in zip(places, seeds, strict=True)]
+            return [self._fit_member(*cells) for cells in shown]
         # The limit on BLAS holds for the whole process, that on OpenMP for a thread.
         with threadpool_limits(limits=1, user_api="blas"):
             return Parallel(n_jobs=-1, prefer="threads")(
-                delayed(self._fit_alone)(X[c], y[c], s) for c, s in zip(places, seeds, strict=True)
+                delayed(self._fit_alone)(*cells) for cells in shown
             )
 
-    def _fit_alone(self, X: FloatArray, y: npt.NDArray[Any], seed: int) -> Any:
+    def _fit_alone(self, *cells: Any) -> Any:
         with threadpool_limits(limits=1, user_api="openmp"):
-            return self._fit_member(X, y, seed)
+            return self._fit_member(*cells)
 
-    def _fit_member(self, X: FloatArray, y: npt.NDArray[Any], seed: int) -> Any:
+    def _fit_member(
+        self, X: FloatArray, y: npt.NDArray[Any], groups: npt.NDArray[Any] | None, seed: int
+    ) -> Any:
         """One clone, fitted to one draw; drawn cells are negatives unless it learns from them."""
         member = clone(self.estimator)
         member.set_params(**dict.fromkeys(_settings(member, "random_state"), seed))
         unlabelled = -1 if getattr(member, "uses_unlabelled", False) else 0
-        return member.fit(X, np.where(y == -1, unlabelled, y))
+        together = {} if groups is None else {"groups": groups}
+        return member.fit(X, np.where(y == -1, unlabelled, y), **together)
 
     def predict_proba(self, X: FloatArray) -> FloatArray:
         """Mean score in the second column, shape (n, 2)."""

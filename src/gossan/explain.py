@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -25,7 +24,6 @@ IntArray = npt.NDArray[np.integer[Any]]
 _VOTING = (ExtraTreesClassifier, RandomForestClassifier, DecisionTreeClassifier)
 """Whose ``predict_proba`` is the mean of their trees', and is gossan's score."""
 _CELLS_PER_CALL = 65_536
-_CELLS_PER_ATTRIBUTION = 64
 _BYTES_AT_ONCE = 200_000_000
 """Cells with a layer replaced that are held together: windows are large."""
 
@@ -78,12 +76,18 @@ def explain_cells(
         If the attributions of a cell do not add up; with ``skip_failed`` if none's do.
     """
     way = _way(model, explainer)
-    if way == "gradients":
+    if way == _attributed_by(model):
         places = np.column_stack([features.rows, features.columns])[cells]
-        ordinary = features[background]
-        if skip_failed:
-            return _attributed(model, features.evidence, places, ordinary, progress)
-        return model.attribute(features.evidence, places, background=ordinary, progress=progress)
+        found = model.attribute(
+            features.evidence,
+            places,
+            background=features[background],
+            skip_failed=skip_failed,
+            progress=progress,
+        )
+        if len(cells) and not np.isfinite(found).any():
+            raise TrainingError("No cell could be explained: the attributions do not add up.")
+        return found
     view = CellFeatures(
         features.evidence, features.rows, features.columns, int(getattr(model, "window", 1))
     )
@@ -93,47 +97,12 @@ def explain_cells(
     )
 
 
-def _attributed(
-    model: Any,
-    evidence: xr.DataArray,
-    places: IntArray,
-    background: FloatArray,
-    progress: Callable[[int, int], None] | None,
-) -> FloatArray:
-    """Attributions of cells, a part at a time; NaN where a cell's do not add up."""
-    found = np.full((len(places), evidence.sizes["layer"]), np.nan)
-    failure = None
-    for start in range(0, len(places), _CELLS_PER_ATTRIBUTION):
-        part = range(start, min(start + _CELLS_PER_ATTRIBUTION, len(places)))
-        try:
-            found[part] = model.attribute(evidence, places[part], background=background)
-        except TrainingError as error:
-            found[part], failure = _one_by_one(model, evidence, places[part], background), error
-        if progress is not None:
-            progress(part.stop, len(places))
-    if failure is not None and not np.isfinite(found).any():
-        raise failure
-    return found
-
-
-def _one_by_one(
-    model: Any, evidence: xr.DataArray, places: IntArray, background: FloatArray
-) -> FloatArray:
-    found = np.full((len(places), evidence.sizes["layer"]), np.nan)
-    for cell in range(len(places)):
-        with contextlib.suppress(TrainingError):
-            found[cell] = model.attribute(evidence, places[cell : cell + 1], background=background)[
-                0
-            ]
-    return found
-
-
 def _way(model: Any, explainer: Explainer) -> Explainer:
     """The explainer that is asked for, if it suits the model."""
     suits: dict[Explainer, bool] = {
-        "gradients": hasattr(model, "attribute"),
+        "gradients": _attributed_by(model) == "gradients",
         "shap": _forests(model) is not None,
-        "removal": not hasattr(model, "look_at"),
+        "removal": _attributed_by(model) == "removal" or not hasattr(model, "look_at"),
     }
     if explainer == "auto":
         return next(name for name, found in suits.items() if found)
@@ -141,6 +110,11 @@ def _way(model: Any, explainer: Explainer) -> Explainer:
         known = ", ".join(name for name, found in suits.items() if found)
         raise StudyError(f"This model cannot be explained by {explainer!r}: it can by {known}.")
     return explainer
+
+
+def _attributed_by(model: Any) -> str | None:
+    """How a model explains itself; None where it does not."""
+    return getattr(model, "attributed_by", "gradients") if hasattr(model, "attribute") else None
 
 
 def tree_contributions(

@@ -20,6 +20,8 @@ from gossan.looks import looked_at
 FloatArray = npt.NDArray[np.floating[Any]]
 
 _CELLS_PER_CALL = 65_536
+_BYTES_PER_CALL = 200_000_000
+"""Of the windows that are scored together."""
 """Cells handed to a model at once: bounds the memory of windows and ensemble members."""
 
 
@@ -143,8 +145,10 @@ def predict_block(model: Any, block: FloatArray) -> npt.NDArray[np.float32]:
         return result
     rows, columns = np.nonzero(observed)
     windows = _windows(block, 2 * halo + 1)  # (y, x, layers[, window, window])
-    for start in range(0, len(rows), _CELLS_PER_CALL):
-        part = slice(start, start + _CELLS_PER_CALL)
+    of_a_cell = windows[0, 0].nbytes
+    at_once = max(1, min(_CELLS_PER_CALL, _BYTES_PER_CALL // of_a_cell))
+    for start in range(0, len(rows), at_once):
+        part = slice(start, start + at_once)
         score, spread = score_and_spread(model, windows[rows[part], columns[part]])
         result[0, rows[part], columns[part]] = score
         result[1, rows[part], columns[part]] = spread

@@ -104,6 +104,12 @@ def test_explain_trees(gossan, study_file):
     told = gossan("explain", study_file, "--maps", "--cells", "80")
     assert told.returncode == 0, told.stderr
     _check_contribution_maps(folder, told.stdout)
+    record = folder / ".stages" / "model.json"
+    kept = record.read_text()
+    record.write_text(kept.replace('"key": "', '"key": "other'))  # killed after another model
+    refused = gossan("explain", study_file, "--at", *place)
+    assert "makes it anew" in refused.stderr
+    record.write_text(kept)
     refused = gossan("explain", study_file, "--maps", "--at", *place)
     assert "give one of them" in refused.stderr
     refused = gossan("explain", study_file, "--at", *place, "--explainer", "gradients")
@@ -125,7 +131,7 @@ def _check_contribution_maps(folder: Path, told: str) -> None:
     size = np.nanmean(np.abs(maps), axis=(1, 2))
     assert (np.diff(size) <= 1e-6).all()
     assert re.search(rf"A +{re.escape(names[0])} ", told)
-    assert 20 <= np.isfinite(maps[0]).sum() <= 80 + maps.shape[1] + maps.shape[2]
+    assert 40 <= np.isfinite(maps[0]).sum() <= 80
     grid = Grid.from_dataarray(score)
     assert (west, north) == (grid.bounds[0], grid.bounds[3])
     side = round(width / grid.cell_size[0])

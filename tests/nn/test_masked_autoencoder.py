@@ -6,11 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from gossan import io
 from gossan.exceptions import StudyError, SurveyDataError, TrainingError
 from gossan.grid import Grid
+from gossan.nn import training as training_module
 from gossan.nn.masked_autoencoder import (
     PRESETS,
     Architecture,
@@ -21,6 +24,9 @@ from gossan.nn.masked_autoencoder import (
     pretrain,
     reconstruction_loss,
 )
+from gossan.nn.masked_autoencoder import backbone as backbone_module
+from gossan.nn.masked_autoencoder import pretraining as pretraining_module
+from gossan.nn.masked_autoencoder import windows as windows_module
 from gossan.nn.masked_autoencoder.backbone import window_corners
 from gossan.nn.masked_autoencoder.pretraining import MaskedLoss, untrained
 from gossan.nn.masked_autoencoder.windows import (
@@ -210,7 +216,8 @@ def test_tiles_from_a_store_give_the_same_windows(monkeypatch):
     batches = TiledBatches(source.groups, 16, seed=1)
     seen = np.concatenate(list(batches))
     assert sorted(seen.tolist()) == list(range(len(source)))
-    assert all(any(np.isin(batch, group).all() for group in source.groups) for batch in batches)
+    tile = np.concatenate([np.full(len(group), k) for k, group in enumerate(source.groups)])
+    assert (np.diff(tile[seen]) != 0).sum() == len(source.groups) - 1  # each is read in one go
     found = torch.cat([source[batch][0] for batch in batches])
     np.testing.assert_array_equal(_sorted(found), _sorted(whole))
 
@@ -317,7 +324,10 @@ def test_exact_embeddings_are_those_of_the_windows(backbone):
     padded = np.pad(evidence.values, ((0, 0), (2, 2), (2, 2)), constant_values=np.nan)
     views = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(1, 2))
     windows = np.moveaxis(views, 0, 2).reshape(-1, 3, 5, 5)
-    expected = backbone.embed_windows(windows).T.reshape(-1, *evidence.shape[1:])
+    scaled = torch.from_numpy(backbone.standard.applied(np.moveaxis(windows, 1, 0)))
+    with torch.inference_mode():
+        tokens = backbone.network().encode(scaled.transpose(0, 1))
+    expected = tokens.mean(dim=1).numpy().T.reshape(-1, *evidence.shape[1:])
     known = np.isfinite(evidence.values).any(axis=0)
     found = backbone.embed(evidence, exact=True)
     np.testing.assert_allclose(found.values[:, known], expected[:, known], atol=1e-5)
@@ -458,6 +468,103 @@ def test_training_that_diverges_says_so():
     """With the remedy, and not after all epochs."""
     with pytest.raises(TrainingError, match="smaller learning_rate"):
         pretrain(stack(), Pretraining(**{**QUICK, "learning_rate": 1e18, "epochs": 30}))
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=30),
+    per_epoch=st.integers(1, 200),
+    batch_size=st.integers(1, 33),
+)
+def test_every_epoch_has_as_many_batches(sizes, per_epoch, batch_size):
+    """Whatever the tiles hold, and no window twice: an epoch that is cut short is not judged."""
+    ends = np.cumsum(sizes)
+    groups = [np.arange(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    order = TiledBatches(groups, batch_size, per_epoch=per_epoch)
+    wanted = min(per_epoch, sum(sizes))
+    for epoch in range(4):
+        order.set_epoch(epoch)
+        drawn = list(order)
+        assert len(drawn) == len(order) == -(-wanted // batch_size)
+        assert len(set(np.concatenate(drawn).tolist())) == wanted
+
+
+def test_uneven_tiles_are_judged_in_every_epoch(monkeypatch):
+    """An area read tile by tile, of an odd shape: a loss for each epoch, and a best one."""
+    monkeypatch.setattr(windows_module, "_BYTES_HELD", 0)
+    monkeypatch.setattr(windows_module, "_TILE", 16)
+    evidence = stack((60, 60))
+    evidence.values[:, np.add.outer(np.arange(60), np.arange(60)) > 80] = np.nan
+    settings = Pretraining(**{**QUICK, "epochs": 8, "windows_per_epoch": 100, "batch_size": 16})
+    found = pretrain(evidence, settings).description
+    assert len(found["training_loss"]) == len(found["validation_loss"]) == 8
+
+
+def test_processes_share_the_batches(monkeypatch):
+    """Each takes others, as many as every other process does."""
+    shares = []
+    for rank in (0, 1):
+        monkeypatch.setattr(training_module, "_place", lambda rank=rank: (rank, 2))
+        order = TiledBatches([np.arange(100)], 10, per_epoch=80)
+        shares.append(np.concatenate(list(order)).tolist())
+        assert len(order) == 4
+    one, other = map(set, shares)
+    assert len(one) == len(other) == 40
+    assert not one & other
+
+
+def test_the_rate_of_two_processes_falls_to_its_end(tmp_path):
+    """The schedule counts the steps that a process takes, not those of all together."""
+    settings = Pretraining(**{**QUICK, "epochs": 3, "windows_per_epoch": 256}, devices=2)
+    evidence = stack((40, 40))
+    area = Area(evidence, np.arange(3), np.empty(0, dtype=bool))
+    standard, binary = pretraining_module._standard([area], 0)
+    sources = pretraining_module._sources([area], standard, settings)
+    network = MaskedAutoencoder(3, settings.architecture, torch.from_numpy(binary))
+    pretraining_module._trained(network, settings, binary, sources, tmp_path, None)
+    (schedule,) = torch.load(tmp_path / "last.ckpt", weights_only=True)["lr_schedulers"]
+    assert schedule["_last_lr"][0] < 1e-3 * settings.learning_rate
+
+
+def test_validation_is_taken_where_there_is_evidence():
+    """A slender area in a wide box has blocks of its own to be judged by."""
+    evidence = stack((100, 100), gaps=False)
+    rows, columns = np.indices((100, 100))
+    evidence.values[:, np.abs(rows - columns) > 8] = np.nan
+    for seed in range(10):
+        training, validation = training_and_validation(evidence, 5, seed=seed)
+        assert training.any()
+        assert validation.any()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"accelerator": "gpu"}, "accelerator is 'gpu'"),
+        ({"precision": "bf16"}, "precision is 'bf16': one of 32-true"),
+        ({"weight_decay": -1.0}, "weight_decay is -1"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused(setting, message):
+    """In gossan's words, before anything is read."""
+    if setting == {"accelerator": "gpu"} and torch.accelerator.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(StudyError, match=message):
+        Pretraining(**{**QUICK, **setting}).check()
+
+
+def test_a_large_embedding_is_made_once_where_networks_are_kept(backbone, tmp_path, monkeypatch):
+    """The second read takes what the first left, and both are what is made in memory."""
+    evidence = stack((40, 44))
+    expected = backbone.embed(evidence)
+    monkeypatch.setattr(backbone_module, "_BYTES_HELD", 0)
+    monkeypatch.setattr(backbone_module, "_TILE", 16)
+    with io.networks_kept(tmp_path):
+        found = backbone.embed(evidence)
+        monkeypatch.setattr(Backbone, "_tile", None)  # not to be asked again
+        again = backbone.embed(evidence)
+    for part in (found, again):
+        np.testing.assert_allclose(part.values, expected.values, atol=1e-5)
+    assert len(list(tmp_path.glob("*.zarr"))) == 1
 
 
 def test_two_processes_learn_one_backbone():

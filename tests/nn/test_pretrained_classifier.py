@@ -9,9 +9,10 @@ from scipy.special import expit
 import gossan as gs
 from gossan import io
 from gossan.evidence import CellFeatures
-from gossan.exceptions import StudyError
+from gossan.exceptions import StudyError, SurveyDataWarning
 from gossan.explain import explain_cells
 from gossan.nn.masked_autoencoder import Backbone, PretrainedClassifier, Pretraining, pretrain
+from gossan.nn.masked_autoencoder.classifier import _split
 from gossan.nn.masked_autoencoder.heads import (
     HeadSettings,
     drawn_odds,
@@ -23,6 +24,7 @@ from gossan.nn.masked_autoencoder.heads import (
 from gossan.validate import ModelView, study_cells
 
 SHAPE = (36, 40)
+QUICK_PRETRAINING = {"window": 5, "epochs": 2, "windows_per_epoch": 256, "accelerator": "cpu"}
 QUICK = {"backbone_window": 5, "epochs": 2, "windows_per_epoch": 256, "accelerator": "cpu"}
 
 
@@ -64,7 +66,8 @@ def fitted(model, area, n_draws=2):
     cells = study_cells(evidence, labels)
     model, features = ModelView(model, cells).within()
     ensemble = gs.DrawEnsemble(model, gs.RandomNegatives(3.0), n_draws)
-    return ensemble.fit(features, cells.training_labels, cells.coordinates), cells
+    groups = cells.deposits
+    return ensemble.fit(features, cells.training_labels, cells.coordinates, groups=groups), cells
 
 
 def test_a_linear_head_finds_the_direction_and_is_repeatable():
@@ -285,6 +288,122 @@ def test_a_layer_that_the_backbone_lacks_adds_nothing(area, backbone, head):
         for part in (cells, other)
     )
     np.testing.assert_allclose(mixed, [why[2], 0.0, why[0], why[1], why[3]], atol=1e-4)
+
+
+def test_a_forest_is_explained_by_layers_that_the_backbone_lacks_too(area):
+    """It looks at them beside the embedding, which stays as it is without them."""
+    evidence, labels = area
+    blind = pretrain(evidence[1:], Pretraining(**QUICK_PRETRAINING))
+    model = PretrainedClassifier(blind, head="forest", random_state=0)
+    ensemble, cells = fitted(model, (evidence, labels))
+    deposits = np.flatnonzero(cells.labels == 1)[::5]
+    background = np.arange(0, len(cells.labels), 7)
+    looks = CellFeatures(ensemble.look_at(evidence), cells.rows, cells.columns)[deposits]
+    without = looks.copy()
+    without[:, 0] = np.nanmean(cells.features[background][:, 0])
+    whole, less = (ensemble.predict_proba(X)[:, 1] for X in (looks, without))
+    assert np.abs(whole - less).max() > 0.05
+    for explainer in ("auto", "removal"):
+        why = explain_cells(
+            ensemble, cells.features, deposits, background=background, explainer=explainer
+        )
+        np.testing.assert_allclose(why[:, 0], whole - less, atol=1e-6)
+    with pytest.raises(StudyError, match="it can by removal"):
+        explain_cells(
+            ensemble, cells.features, deposits, background=background, explainer="gradients"
+        )
+
+
+def test_the_cells_of_a_deposit_are_calibrated_by_together():
+    """Those that calibrate are whole deposits that no head learnt from, and cells of none."""
+    positive = np.repeat([True, False], [90, 60])
+    groups = np.r_[np.repeat(np.arange(10), 9), -1 - np.arange(60)]
+    taught, judged = _split(positive, groups, np.random.default_rng(0))
+    assert sorted([*taught, *judged]) == list(range(150))
+    assert not set(groups[taught]) & set(groups[judged])
+    assert positive[judged].sum() == 18
+    assert (~positive[judged]).sum() == 12
+    few = np.r_[np.repeat(np.arange(10) % 4, 9), groups[90:]]
+    taught, judged = _split(positive, few, np.random.default_rng(0))
+    assert len(taught) == 150
+    assert len(judged) == 0
+
+
+def test_near_copies_do_not_sharpen_the_temperature(area, backbone):
+    """Nine like cells a deposit: split by cells they seem sure; by deposits they are not."""
+    rng = np.random.default_rng(1)
+    deposits = rng.normal(size=(20, 40)) + 0.25
+    X = np.concatenate([np.repeat(deposits, 9, axis=0), rng.normal(size=(180, 40))])
+    X[:180] += 0.01 * rng.normal(size=(180, 40))
+    y = np.repeat([1, 0], 180)
+    groups = np.r_[np.repeat(np.arange(20), 9), np.full(180, -1)]
+    model = PretrainedClassifier(backbone, random_state=0)
+    told, alone = (
+        np.mean([m["temperature"] for m in model.fit(X, y, groups=g).members_])
+        for g in (groups, None)
+    )
+    assert told > 1.5 * alone
+
+
+def test_an_ensemble_tells_its_members_the_deposits(area, backbone):
+    """Of the cells that each draw takes, whatever their order."""
+    seen = []
+
+    class Told(PretrainedClassifier):
+        def _fit_groups(self, X, positive, groups):
+            seen.append((positive, groups))
+            super()._fit_groups(X, positive, groups)
+
+    _, cells = fitted(Told(backbone, random_state=0), area)
+    assert len(seen) == 2
+    for positive, groups in seen:
+        own = np.sort(cells.deposits[cells.deposits >= 0])
+        np.testing.assert_array_equal(np.sort(groups[positive]), own)
+        assert len(np.unique(groups[~positive])) == (~positive).sum()
+
+
+def test_one_deposit_can_be_fine_tuned_on(area, backbone):
+    """One cell of it: none is spared, and the training is stopped by what it learns from."""
+    windows = np.random.default_rng(0).normal(size=(6, 4, 5, 5))
+    model = PretrainedClassifier(backbone, head="finetune", members=1, random_state=0)
+    score = model.fit(windows, [1, 0, 0, 0, 0, 0]).predict_proba(windows)[:, 1]
+    assert np.isfinite(score).all()
+    assert model.members_[0]["temperature"] == 1.0
+
+
+def test_the_scales_of_an_untaught_network_keep_to_the_fold_where_it_is_strict(area):
+    """What lies on held-out ground changes nothing of it."""
+    evidence, _ = area
+    shown = np.zeros(SHAPE, dtype=bool)
+    shown[:, :20] = True
+    changed = evidence.copy()
+    changed[:3, :, 20:] += 50.0
+    model = PretrainedClassifier(**QUICK, strict=True, pretrained=False, random_state=0)
+    one, other = (model.learn_evidence(e, shown).backbone for e in (evidence, changed))
+    np.testing.assert_array_equal(one.learned["centre"], other.learned["centre"])
+    np.testing.assert_array_equal(one.learned["scale"], other.learned["scale"])
+
+
+def test_an_untaught_copy_says_that_it_learnt_nothing(backbone):
+    """No areas and no losses of the network that it is a copy of."""
+    assert backbone.untrained().description["areas"] == []
+    assert "training_loss" not in backbone.untrained().description
+
+
+@pytest.mark.parametrize("head", ["probe", "finetune"])
+def test_other_units_are_refused_and_other_cells_told_of(area, backbone, head):
+    """Percent in place of ppm would be other ground without a word."""
+    evidence, _ = area
+    units = xr.DataArray(["ppm", "ppm", "ppm", ""], dims="layer")
+    learnt = pretrain(evidence.assign_coords(unit=units), Pretraining(**QUICK_PRETRAINING))
+    model = PretrainedClassifier(learnt, head=head)
+    other = evidence.assign_coords(unit=("layer", ["ppm", "pct", "ppm", ""]))
+    with pytest.raises(StudyError, match="'Pb' is in pct here and in ppm"):
+        model.look_at(other)
+    model.look_at(evidence)  # units that are not known are not contradicted
+    coarse = evidence.assign_coords(x=evidence["x"] * 3, y=evidence["y"] * 3)
+    with pytest.warns(SurveyDataWarning, match="300 across here and 100 where"):
+        model.look_at(coarse)
 
 
 @pytest.mark.parametrize(

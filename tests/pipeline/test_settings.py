@@ -1,13 +1,16 @@
 """From a study's settings to sampler, estimator and splitter."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import gossan as gs
 from gossan.datasets import synthetic_district, write_district
 from gossan.exceptions import StudyError
-from gossan.pipeline import check_settings, study_workflows
+from gossan.nn.masked_autoencoder import Pretraining, untrained
+from gossan.pipeline import check_settings, keys, study_workflows
 
 
 @pytest.mark.parametrize(
@@ -91,3 +94,35 @@ def test_a_pretrained_method_is_compared_with_itself_untaught(
     assert untaught.name == "masked-pretraining (pretrained=False) × default"
     assert untaught.n_draws == taught.n_draws
     assert trees.method == "extra-trees"
+
+
+def test_every_head_can_be_asked_for(tmp_path: Path) -> None:
+    """The catalogue's entries differ by settings that a study may give itself."""
+    study = gs.read_study(write_district(synthetic_district(0, shape=(60, 60)), tmp_path))
+    for head in ("probe", "forest", "finetune"):
+        check_settings(study.with_method("masked-pretraining", head=head))
+
+
+def test_a_variant_may_name_a_backbone(tmp_path: Path) -> None:
+    """A file beside the study, with any sampler."""
+    study = gs.read_study(write_district(synthetic_district(0, shape=(60, 60)), tmp_path))
+    evidence = gs.build_evidence(study, store=tmp_path / "evidence.zarr")
+    settings = Pretraining(window=5, epochs=1, windows_per_epoch=64)
+    untrained(evidence, settings).save(tmp_path / "own.safetensors")
+    found = study_workflows(
+        study, ["masked-pretraining"], ["random"], variants=[{"backbone": "own.safetensors"}]
+    )
+    assert [workflow.model.backbone is not None for workflow in found] == [False, False, True]
+
+
+def test_what_only_shows_makes_no_stage_anew(tmp_path: Path, monkeypatch: Any) -> None:
+    """A help text leaves runs as they are; code that makes maps does not."""
+    package = tmp_path / "gossan"
+    shutil.copytree(keys._CODE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(keys, "_CODE", package)
+    before = keys._own_code.__wrapped__()
+    for room in ("cli/commands.py", "report/maps.py", "nn/windows.py", "methods.py"):
+        (package / room).write_text("# another text")
+    assert keys._own_code.__wrapped__() == before
+    (package / "grid.py").write_text("# another text")
+    assert keys._own_code.__wrapped__() != before

@@ -4,7 +4,8 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.linear_model import LogisticRegression
 
 from gossan import io
 from gossan.draws import DrawEnsemble
@@ -222,7 +223,7 @@ def test_what_failed_is_tried_again(area, tmp_path, monkeypatch):
     """The disk that was full may have room by now; what was finished is not made again."""
     store = io.ArrayFolder(tmp_path)
 
-    def full(*_):
+    def full(*_, **__):
         raise GossanError("No space is left.")
 
     with monkeypatch.context() as patched:
@@ -358,3 +359,27 @@ def test_differences_are_taken_against_the_reference(area):
     assert np.isnan(own["difference_auc"])
     expected = other["auc_background"] - own["auc_background"]
     assert other["difference_auc"] == pytest.approx(expected)
+
+
+class Learner(LogisticRegression):
+    """Learns from evidence first, and notes how often it was asked to."""
+
+    asked: list = []  # noqa: RUF012 - clones share the record on purpose
+
+    def learn_evidence(self, evidence, cells=None):
+        Learner.asked.append(self.C)
+        return clone(self)
+
+    def look_at(self, evidence):
+        return evidence.fillna(0.0)
+
+
+def test_workflows_of_one_model_look_at_evidence_once(area):
+    """Whatever their negatives; another model looks for itself."""
+    Learner.asked.clear()
+    pairs = [(1.0, RandomNegatives(2.0)), (1.0, RandomNegatives(3.0)), (0.1, RandomNegatives(2.0))]
+    workflows = [
+        Workflow(f"{C} {sampler!r}", "own", "random", Learner(C=C), sampler) for C, sampler in pairs
+    ]
+    compare_workflows(workflows, *area, n_jobs=1, **SETTINGS)
+    assert sorted(Learner.asked) == [0.1, 1.0]

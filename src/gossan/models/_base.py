@@ -37,13 +37,16 @@ class CellClassifier(ClassifierMixin, BaseEstimator, ABC):
     uses_unlabelled: ClassVar[bool] = False
     """Whether :meth:`fit` learns from cells labelled -1 instead of leaving them out."""
 
+    uses_groups: ClassVar[bool] = False
+    """Whether :meth:`fit` is told which deposit a cell belongs to, to keep its cells together."""
+
     missing_values: ClassVar[str]
     """One sentence: what becomes of a cell whose layers are partly missing (NaN)."""
 
     _dtype: ClassVar[type] = np.float64
     _takes_windows: ClassVar[bool] = False
 
-    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> Self:
         """Learn from labelled cells.
 
         Parameters
@@ -53,6 +56,9 @@ class CellClassifier(ClassifierMixin, BaseEstimator, ABC):
         y : array-like of shape (n,)
             1 positive, 0 negative, -1 unlabelled. Any other two labels are taken as negative and
             positive in sorted order.
+        groups : array-like of shape (n,), int, optional
+            Deposit that each cell belongs to, -1 for none. A method that sets training cells apart
+            inside (``uses_groups``) sets whole deposits apart; others make no use of it.
 
         Raises
         ------
@@ -73,7 +79,8 @@ class CellClassifier(ClassifierMixin, BaseEstimator, ABC):
             labels, uses_unlabelled=self.uses_unlabelled
         )
         try:
-            self._fit_cells(layers if len(cells) == len(layers) else layers[cells], positive)
+            layers = layers if len(cells) == len(layers) else layers[cells]
+            self._fit_groups(layers, positive, _group_numbers(groups, len(labels))[cells])
         except InvalidParameterError as error:
             raise StudyError(f"{type(self).__name__} cannot be fitted: {error}") from error
         return self
@@ -101,6 +108,15 @@ class CellClassifier(ClassifierMixin, BaseEstimator, ABC):
     @abstractmethod
     def _fit_cells(self, X: FloatArray, positive: BoolArray) -> None:
         """Learn from ``X`` (n, layers), with at least one positive and one other cell."""
+
+    def _fit_groups(
+        self,
+        X: FloatArray,
+        positive: BoolArray,
+        groups: npt.NDArray[np.int64],  # noqa: ARG002 - for those that override it
+    ) -> None:
+        """The same, where the cells of a group, (n,), are to be kept together."""
+        self._fit_cells(X, positive)
 
     @abstractmethod
     def _score_cells(self, X: FloatArray) -> FloatArray:
@@ -136,6 +152,17 @@ class LearnerClassifier(CellClassifier):
 
     def _score_cells(self, X: FloatArray) -> FloatArray:
         return self.learner_.predict_proba(X)[:, 1]
+
+
+def _group_numbers(groups: npt.ArrayLike | None, count: int) -> npt.NDArray[np.int64]:
+    """A number for each cell, alike in a deposit; of a cell of none a number of its own."""
+    own = -1 - np.arange(count)
+    if groups is None:
+        return own
+    known = np.asarray(groups)
+    if known.shape != (count,):
+        raise ValueError(f"groups has the shape {known.shape}; there are {count} cells.")
+    return np.where(known >= 0, known, own).astype(np.int64)
 
 
 def training_labels(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -40,6 +40,31 @@ def chosen_device(accelerator: str) -> torch.device:
     raise StudyError(
         f"accelerator is {accelerator!r}: there is {here} here. 'auto' takes what there is."
     )
+
+
+def check_devices(accelerator: str, count: int) -> None:
+    """Raise :class:`StudyError` if there are not so many devices of that kind.
+
+    Of processors there are as many as are asked for: each is a process.
+    """
+    device = chosen_device(accelerator)
+    here = torch.accelerator.device_count()
+    if device.type != "cpu" and count > here:
+        raise StudyError(f"devices is {count}: there are {here} of {device.type} here.")
+
+
+def check_precision(precision: str) -> None:
+    """Raise :class:`StudyError` if there is no such precision.
+
+    Examples
+    --------
+    >>> check_precision("bf16")
+    Traceback (most recent call last):
+    gossan.exceptions.StudyError: precision is 'bf16': one of 32-true, bf16-mixed, 16-mixed.
+    """
+    known = get_args(Precision)
+    if precision not in known:
+        raise StudyError(f"precision is {precision!r}: one of {', '.join(known)}.")
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[Any]:

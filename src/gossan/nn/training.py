@@ -329,11 +329,17 @@ class _Learner(pl.LightningModule):
         where = (
             f"The loss is no longer a number at step {step + 1} of epoch {self.current_epoch + 1}"
         )
+        # To a loss that takes missing values they are no fault; infinite ones are to any.
+        sound = _no_infinity if getattr(self._loss, "takes_missing", False) else torch.isfinite
         tensors = [part for part in batch if isinstance(part, Tensor)]
         largest = max(float(p.detach().abs().max()) for p in self.network.parameters())
-        if largest < _GROWN and not all(torch.isfinite(part).all() for part in tensors):
+        if largest < _GROWN and not all(sound(part).all() for part in tensors):
             return f"{where}: the batch itself holds NaN or infinite values."
         return f"{where}: the weights have grown to {largest:.3g}. Take a smaller learning_rate."
+
+
+def _no_infinity(values: Tensor) -> Tensor:
+    return ~torch.isinf(values)
 
 
 class _Book(Callback):
@@ -449,7 +455,9 @@ def _folder(checkpoint: Path | None, devices: int) -> Iterator[Path | None]:
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Torch's own generator set for a while, and put back."""
-    with torch.random.fork_rng():
+    # Of the processor's generator alone: to ask a GPU for its own would wake it, and processes that
+    # are forked afterwards could not use it.
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 

@@ -245,7 +245,8 @@ def _workflow(
     role: Any = "workflow",
     changed: Mapping[str, Any] = MappingProxyType({}),
 ) -> Workflow:
-    parameters = {**method_parameters(study, method), **changed}
+    own = study.method.parameters if method == study.method.name else {}
+    parameters = method_parameters(study.with_method(method, **{**own, **changed}), method)
     alike = isinstance(sampler, AllUnlabelled) or negatives == "other-deposits"
     count = 1 if alike else draws
     members = _members(method, draws)

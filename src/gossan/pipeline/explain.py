@@ -237,8 +237,10 @@ def _one_a_block(
         Row and column of each one's block.
     grid : Grid
     """
-    side = max(1, int(np.ceil(np.sqrt(len(cells.rows) / max(1, limit)))))
     places = np.column_stack([cells.rows, cells.columns])
+    side = max(1, int(np.sqrt(len(places) / limit)))
+    while len(np.unique(places // side, axis=0)) > limit:
+        side += 1
     blocks = places // side
     off_middle = np.abs(places - blocks * side - (side - 1) / 2).sum(axis=1)
     shape = -(-grid.shape[0] // side), -(-grid.shape[1] // side)
@@ -272,7 +274,8 @@ def _finished(
     if not (path / "model" / "model.json").exists():
         raise StudyError(f"There is no model in {path}. `gossan run {study.path}` makes one.")
     with opened(study, path, progress) as at_hand:
-        if at_hand.run.made_of("map") != at_hand.keys["map"]:
+        made = {stage: at_hand.run.made_of(stage) for stage in ("model", "map")}
+        if any(key != at_hand.keys[stage] for stage, key in made.items()):
             raise StudyError(
                 f"{path} holds the map of other files, settings or code. "
                 f"`gossan run {study.path}` makes it anew."

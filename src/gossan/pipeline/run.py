@@ -203,7 +203,13 @@ def _model(
             cells = study_cells(evidence, labels)
             model, features = ModelView(model, cells).within()
             ensemble = DrawEnsemble(model, sampler, n_draws, study.seed)
-            ensemble.fit(features, cells.training_labels, cells.coordinates, layers=cells.features)
+            ensemble.fit(
+                features,
+                cells.training_labels,
+                cells.coordinates,
+                layers=cells.features,
+                groups=cells.deposits,
+            )
             description = {
                 "study": study.name,
                 "method": study.method.model_dump(),

@@ -167,7 +167,13 @@ def draw_stability(
     tell(0)
     for repeat in range(repeats):
         ensemble = DrawEnsemble(model, negatives, n_draws, random_state + 1 + repeat)
-        ensemble.fit(features, cells.training_labels, cells.coordinates, layers=cells.features)
+        ensemble.fit(
+            features,
+            cells.training_labels,
+            cells.coordinates,
+            layers=cells.features,
+            groups=cells.deposits,
+        )
         maps.append(score_cells(ensemble, features, shown))
         tell(repeat + 1)
     return dict(rank_stability(np.stack(maps), top=top))
@@ -258,6 +264,7 @@ def _run_fold(
             cells.training_labels[shown],
             cells.coordinates[shown],
             layers=FeatureSubset(cells.features, shown),
+            groups=cells.deposits[shown],
         )
         background = score_cells(fitted, features, np.flatnonzero(parts == part))
         at_deposits = score_cells(fitted, features, centres[held_out])

@@ -65,6 +65,11 @@ class Workflow:
     role: Literal["workflow", "control"] = "workflow"
     code: str = ""
 
+    @property
+    def view(self) -> str:
+        """What tells apart what models look at: those that are alike share it."""
+        return joblib.hash(self.model)
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -106,10 +111,16 @@ class Setting:
         self, workflow: Workflow, drawn: DrawnNegatives, shown: IntArray
     ) -> tuple[DrawEnsemble, CellFeatures]:
         """A workflow's ensemble on the draws given, and what it looks at."""
-        model, features = self.views[workflow.name].within(shown)
+        model, features = self.views[workflow.view].within(shown)
         ensemble = DrawEnsemble(model, drawn, workflow.n_draws, self.random_state)
         y, coordinates = self.cells.training_labels[shown], self.cells.coordinates[shown]
-        return ensemble.fit(FeatureSubset(features, shown), y, coordinates), features
+        ensemble.fit(
+            FeatureSubset(features, shown),
+            y,
+            coordinates,
+            groups=self.cells.deposits[shown],
+        )
+        return ensemble, features
 
     def pieces(self) -> Iterator[tuple[int, int]]:
         """Folds and parts of the background, then the whole."""
@@ -170,7 +181,8 @@ def _taught(
     lost: dict[str, str] = {}
     for workflow in {w.name: w for _, _, group in tasks for w in group}.values():
         try:
-            setting.views[workflow.name] = ModelView(workflow.model, setting.cells)
+            if workflow.view not in setting.views:
+                setting.views[workflow.view] = ModelView(workflow.model, setting.cells)
         except GossanError as error:
             lost[workflow.name] = str(error)
     left = []

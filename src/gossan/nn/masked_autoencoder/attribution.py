@@ -113,21 +113,21 @@ class EmbeddedScore:
     def without_layers(self, row: int, column: int, baseline: FloatArray) -> FloatArray:
         """What the score loses where a layer takes the baseline round the cell, (layers,)."""
         region, ordinary = self._region(row, column), self._constant(baseline)
-        known = len(region)
-        regions = region[None].repeat(known + 1, 1, 1, 1)
-        for layer in range(known):
-            observed = torch.isfinite(region[layer])
-            regions[layer, layer] = torch.where(observed, ordinary[layer], torch.nan)
+        # One region a layer of the study, and the last as it is.
+        regions = region[None].repeat(self.layers + 1, 1, 1, 1)
+        for layer, place in enumerate(self.area.order):
+            if place >= 0:
+                observed = torch.isfinite(region[layer])
+                regions[place, layer] = torch.where(observed, ordinary[layer], torch.nan)
         parts = regions.split(self._at_once)
         embeddings = torch.cat([self._embedded(part, row, column) for part in parts])
         own = np.asarray(self.area.evidence[:, row, column].to_numpy(), dtype=np.float32)
-        columns = np.tile(own, (known + 1, 1))
-        for layer, place in enumerate(self.area.order):
-            if place >= 0 and np.isfinite(own[place]):
-                columns[layer, place] = baseline[place]
+        columns = np.tile(own, (self.layers + 1, 1))
+        known = np.flatnonzero(np.isfinite(own))
+        columns[known, known] = baseline[known]
         X = np.concatenate([columns, embeddings.cpu().numpy()], axis=1)
         scores = np.mean([head.predict_proba(X)[:, 1] for head in self.heads], axis=0)
-        return self._of_study(scores[-1] - scores[:-1])
+        return scores[-1] - scores[:-1]
 
     @property
     def _at_once(self) -> int:

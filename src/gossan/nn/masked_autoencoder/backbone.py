@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import dask
 import dask.array as da
+import joblib
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,8 +21,9 @@ from gossan.evidence import valid_cells
 from gossan.exceptions import StudyError, SurveyDataError
 from gossan.mistakes import suggest
 from gossan.nn.devices import chosen_device
+from gossan.nn.masked_autoencoder.measures import check_measures
 from gossan.nn.masked_autoencoder.network import Architecture, MaskedAutoencoder
-from gossan.nn.masked_autoencoder.windows import Area, Standard, read_with_halo
+from gossan.nn.masked_autoencoder.windows import Area, Standard, area_digest, read_with_halo
 
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
@@ -32,6 +35,8 @@ _WINDOWS_AT_ONCE = 128
 _BYTES_HELD = 2_000_000_000
 """Embeddings that are held in memory; larger ones are made block by block when asked for."""
 _TILE = 512
+_CHUNK = 128
+"""Cells across a chunk of embeddings that are kept on disk."""
 
 
 class Backbone:
@@ -116,32 +121,6 @@ class Backbone:
             )
         return order
 
-    def embed_windows(
-        self, windows: FloatArray, *, accelerator: str = "cpu"
-    ) -> npt.NDArray[np.float32]:
-        """The mean of a window's tokens: its embedding, exactly.
-
-        Parameters
-        ----------
-        windows : ndarray of shape (n, layers, window, window)
-            Layers in the backbone's order, in their units; NaN = missing.
-        accelerator : str
-
-        Returns
-        -------
-        ndarray of shape (n, width)
-        """
-        network = self.network(accelerator)
-        device = device_of(network)
-        found = np.empty((len(windows), self.width), dtype=np.float32)
-        for start in range(0, len(windows), _WINDOWS_AT_ONCE):
-            part = slice(start, start + _WINDOWS_AT_ONCE)
-            values = self.standard.applied(np.moveaxis(windows[part], 1, 0))
-            tensor = torch.from_numpy(values).transpose(0, 1).to(device)
-            with torch.inference_mode():
-                found[part] = network.encode(tensor).mean(dim=1).cpu().numpy()
-        return found
-
     def embed(
         self,
         evidence: xr.DataArray,
@@ -170,7 +149,9 @@ class Backbone:
         -------
         xarray.DataArray
             ``(layer, y, x)`` float32 with layers ``embedding 1`` …; NaN outside the study. Where
-            it would take more than 2 GB it is a Dask array, made tile by tile when asked for.
+            it would take more than 2 GB it is a Dask array: read from a store beside the networks
+            that are kept (:func:`gossan.io.networks_kept`), where it is made once; where none are
+            kept, made tile by tile whenever it is asked for.
 
         Raises
         ------
@@ -178,11 +159,12 @@ class Backbone:
             If the study shares no layer with the backbone.
         """
         order = self.order([str(name) for name in evidence["layer"].to_numpy()])
+        check_measures(evidence, self.description)
         area = Area(evidence, order, valid_cells(evidence))
         tiles = list(_tiles(area.centres.shape))
         step = None if exact else self.stride
         if 4 * self.width * area.centres.size > _BYTES_HELD:
-            values: Any = self._lazy(area, tiles, step, accelerator)
+            values: Any = self._kept(area, self._lazy(area, tiles, step, accelerator), step)
         else:
             values = np.empty((self.width, *area.centres.shape), dtype=np.float32)
             network = self.network(accelerator)
@@ -199,7 +181,10 @@ class Backbone:
             torch.manual_seed(seed)
             network = MaskedAutoencoder(len(self.layers), self.architecture, self._binary)
         weights = {name: value.numpy() for name, value in network.state_dict().items()}
-        return Backbone({**self.learned, "weights": weights})
+        kept = ("settings", "units", "cell_size")
+        described = {name: self.description[name] for name in kept if name in self.description}
+        described["areas"] = []
+        return Backbone({**self.learned, "weights": weights, "description": described})
 
     def _lazy(
         self,
@@ -217,6 +202,24 @@ class Backbone:
             block = da.from_delayed(make(tile), shape=shape, dtype=np.float32)
             rows.setdefault(tile[0].start, []).append(block)
         return da.concatenate([da.concatenate(row, axis=2) for row in rows.values()], axis=1)
+
+    def _kept(self, area: Area, values: da.Array, stride: int | None) -> da.Array:
+        """The same, written once where networks are kept; as it is where they are not."""
+        folder = io.networks_folder()
+        if folder is None:
+            return values
+        made_of = (self.learned, area_digest(area), stride, io.network_code(__name__))
+        key = joblib.hash(made_of)
+        store = folder / f"{key}.zarr"
+        with io.waiting_lock(folder / f"{key}.lock"):
+            if not store.exists():
+                partial = store.with_suffix(".part")
+                shutil.rmtree(partial, ignore_errors=True)
+                chunks = (self.width, _CHUNK, _CHUNK)
+                with dask.config.set(scheduler="synchronous"):  # a network has its own threads
+                    values.rechunk(chunks).to_zarr(str(partial))
+                partial.rename(store)
+        return da.from_zarr(str(store))
 
     @torch.inference_mode()
     def _tile(
@@ -395,8 +398,8 @@ def averaged_tokens(
         tokens = network.encode(windows)[:, token.flatten()]  # (n, window², width)
         places = (rows[:, None, None] + across[:, None]) * shape[1]
         places = (places + columns[:, None, None] + across).flatten()
-        total = total.index_add(0, places, tokens.flatten(0, 1))
-        count = count.index_add(0, places, count.new_ones(len(places), 1))
+        total.index_add_(0, places, tokens.flatten(0, 1).to(total.dtype))
+        count.index_add_(0, places, count.new_ones(len(places), 1))
     return (total / count).T.unflatten(1, shape)
 
 

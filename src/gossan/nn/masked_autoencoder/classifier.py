@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,7 +15,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from gossan.exceptions import StudyError
+from gossan.exceptions import StudyError, TrainingError
 from gossan.models import CellClassifier, CellExtraTrees
 from gossan.nn.devices import Precision, chosen_device
 from gossan.nn.masked_autoencoder.attribution import EmbeddedScore, TunedScore
@@ -27,10 +28,12 @@ from gossan.nn.masked_autoencoder.heads import (
     linear_odds,
     temperature,
 )
+from gossan.nn.masked_autoencoder.measures import check_measures
 from gossan.nn.masked_autoencoder.pretraining import Pretraining, pretrain, untrained
 
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 _HEADS = ("probe", "forest", "finetune")
 _IDLE = {
@@ -39,6 +42,8 @@ _IDLE = {
     "finetune": ("n_estimators", "embedding"),
 }
 """Of each head the settings that it does not know."""
+_LEAST_GROUPS = 5
+"""Deposits of which one may be spared to calibrate by."""
 _WINDOWS_AT_ONCE = 256
 
 
@@ -73,8 +78,9 @@ class PretrainedClassifier(CellClassifier):
         Draws of dropout behind the spread of each head; 0 for none.
     label_smoothing : float, default 0.1
     calibrate : bool, default True
-        Whether log-odds are divided by a temperature that a fifth of the training cells, left
-        out by each head, settles.
+        Whether log-odds are divided by a temperature that a fifth of the training deposits and of
+        the other cells, left out by each head, settles; with fewer than five deposits they are
+        left as they are.
     n_estimators : int, default 30
         Trees of a forest.
     preset : {"small", "base"}, default "small"
@@ -115,13 +121,14 @@ class PretrainedClassifier(CellClassifier):
     """
 
     own_threads: ClassVar[bool] = True
+    uses_groups: ClassVar[bool] = True
     missing_values = "The backbone has a learned stand-in for every missing layer."
 
     def __init__(
         self,
         backbone: Any = None,
         *,
-        head: Literal["probe", "forest"] = "probe",
+        head: Literal["probe", "forest", "finetune"] = "probe",
         pretrained: bool = True,
         strict: bool = False,
         embedding: Literal["dense", "exact"] = "dense",
@@ -174,7 +181,7 @@ class PretrainedClassifier(CellClassifier):
     @property
     def idle(self) -> tuple[str, ...]:  # type: ignore[override]
         """Settings of another head, and of a pretraining that a given backbone has behind it."""
-        of_pretraining = ("preset", "backbone_window", "epochs", "windows_per_epoch")
+        of_pretraining = ("preset", "backbone_window", "epochs", "windows_per_epoch", "strict")
         return (*_IDLE.get(self.head, ()), *(of_pretraining if self.backbone is not None else ()))
 
     @property
@@ -238,7 +245,7 @@ class PretrainedClassifier(CellClassifier):
         elif self.backbone is not None:
             learnt = self.backbone.untrained()
         else:
-            learnt = untrained(evidence, self.pretraining)
+            learnt = untrained(evidence, self.pretraining, learnt_from=cells)
         return clone(self).set_params(backbone=learnt, pretrained=True)
 
     def look_at(self, evidence: xr.DataArray) -> xr.DataArray:
@@ -250,6 +257,7 @@ class PretrainedClassifier(CellClassifier):
         if self.head == "finetune":
             known = self._learnt.layers
             self._learnt.order([str(name) for name in evidence["layer"].to_numpy()])
+            check_measures(evidence, self._learnt.description)
             by_layer = [n for n, c in evidence.coords.items() if c.dims == ("layer",)]
             dropped = [name for name in by_layer if name != "layer"]
             return evidence.drop_vars(dropped).reindex(layer=known)
@@ -261,6 +269,11 @@ class PretrainedClassifier(CellClassifier):
         plain = evidence.drop_vars([n for n in evidence.coords if n not in embedded.coords])
         return xr.concat([plain, embedded], dim="layer", combine_attrs="drop")
 
+    @property
+    def attributed_by(self) -> Literal["gradients", "removal"]:
+        """How :meth:`attribute` finds what a layer adds: there is no gradient of a forest."""
+        return "removal" if self.head == "forest" else "gradients"
+
     def attribute(
         self,
         evidence: xr.DataArray,
@@ -268,6 +281,7 @@ class PretrainedClassifier(CellClassifier):
         *,
         background: FloatArray,
         members: Sequence[PretrainedClassifier] | None = None,
+        skip_failed: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> FloatArray:
         """How much of some cells' mean score is owed to each layer.
@@ -285,6 +299,8 @@ class PretrainedClassifier(CellClassifier):
             Cells of ordinary ground.
         members : sequence of PretrainedClassifier, optional
             Fitted heads on this backbone, whose mean is explained; default: this one.
+        skip_failed : bool, default False
+            Whether a cell whose attributions do not add up to its score is NaN, and no error.
         progress : callable, optional
             Called with (cells done, cells in all).
 
@@ -300,14 +316,16 @@ class PretrainedClassifier(CellClassifier):
             exact=self.embedding == "exact",
             accelerator=self.accelerator,
         )
-        way = explained.without_layers if self.head == "forest" else explained.integrated_gradients
+        by_removal = self.attributed_by == "removal"
+        way = explained.without_layers if by_removal else explained.integrated_gradients
         baseline = _means(background)
-        found = []
-        for done, (row, column) in enumerate(cells):
-            found.append(way(int(row), int(column), baseline))
+        found = np.full((len(cells), evidence.sizes["layer"]), np.nan)
+        for cell, (row, column) in enumerate(cells):
+            with contextlib.suppress(*([TrainingError] if skip_failed else [])):
+                found[cell] = way(int(row), int(column), baseline)
             if progress is not None:
-                progress(done + 1, len(cells))
-        return np.array(found).reshape(len(cells), evidence.sizes["layer"])
+                progress(cell + 1, len(cells))
+        return found
 
     @property
     def _learnt(self) -> Backbone:
@@ -319,6 +337,11 @@ class PretrainedClassifier(CellClassifier):
         return self.backbone
 
     def _fit_cells(self, X: FloatArray, positive: BoolArray) -> None:
+        self._fit_groups(X, positive, np.arange(len(X)))
+
+    def _fit_groups(
+        self, X: FloatArray, positive: BoolArray, groups: npt.NDArray[np.int64]
+    ) -> None:
         self.check()
         generator = check_random_state(self.random_state)
         if self.head == "forest":
@@ -327,29 +350,33 @@ class PretrainedClassifier(CellClassifier):
             self.forest_ = forest.fit(X, positive.astype(int))
             return
         seeds = [int(generator.randint(2**31)) for _ in range(self.members)]
+        splits = [_split(positive, groups, np.random.default_rng(seed)) for seed in seeds]
+        both = zip(seeds, splits, strict=True)
         self.members_: list[dict[str, Any]]
         if self.head == "finetune":
             windows = self._standardised(X)
-            self.members_ = [self._fit_network(windows, positive, seed) for seed in seeds]
+            self.members_ = [self._fit_network(windows, positive, *given) for given in both]
             return
         self.fill_ = _means(X)
         embeddings = np.where(np.isfinite(X), X, self.fill_)
-        self.members_ = [self._fit_head(embeddings, positive, seed) for seed in seeds]
+        self.members_ = [self._fit_head(embeddings, positive, *given) for given in both]
 
-    def _fit_network(self, windows: Tensor, positive: BoolArray, seed: int) -> dict[str, Any]:
+    def _fit_network(
+        self, windows: Tensor, positive: BoolArray, seed: int, split: tuple[IntArray, IntArray]
+    ) -> dict[str, Any]:
         """One fine-tuned network, and the temperature of its log-odds."""
-        taught, judged = _split(positive, np.random.default_rng(seed))
+        taught, judged = split
         network = fine_tuned(
             self._learnt,
             windows,
             positive,
-            (taught, judged),
+            (taught, judged if len(judged) else taught),  # too few to spare any
             HeadSettings(self.dropout, self.label_smoothing),
             FineTuning(accelerator=self.accelerator, precision=self.precision),
             seed,
         )
         found = {**network, "seed": seed, "temperature": 1.0}
-        if self.calibrate:
+        if self.calibrate and len(judged):
             odds = linear_odds(_tuned_head(found), self._tokens(found, windows[judged]))
             found["temperature"] = temperature(odds, positive[judged])
         return found
@@ -372,11 +399,15 @@ class PretrainedClassifier(CellClassifier):
         parts = [network.centre(part.to(device)) for part in windows.split(_WINDOWS_AT_ONCE)]
         return torch.cat(parts).cpu().numpy()
 
-    def _fit_head(self, embeddings: FloatArray, positive: BoolArray, seed: int) -> dict[str, Any]:
+    def _fit_head(
+        self,
+        embeddings: FloatArray,
+        positive: BoolArray,
+        seed: int,
+        split: tuple[IntArray, IntArray],
+    ) -> dict[str, Any]:
         """One linear head, and the temperature of its log-odds."""
-        taught, judged = np.arange(len(positive)), np.empty(0, dtype=np.int64)
-        if self.calibrate and min(positive.sum(), (~positive).sum()) >= 5:
-            taught, judged = _split(positive, np.random.default_rng(seed))
+        taught, judged = split if self.calibrate else (np.arange(len(positive)), split[1][:0])
         settings = HeadSettings(self.dropout, self.label_smoothing)
         head = linear_head(embeddings[taught], positive[taught], settings, seed)
         odds = linear_odds(head, embeddings[judged])
@@ -450,11 +481,16 @@ def _means(X: FloatArray) -> FloatArray:
 
 
 def _split(
-    positive: BoolArray, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Four fifths of each class to learn from, one fifth to calibrate by."""
-    parts = [rng.permutation(np.flatnonzero(positive == label)) for label in (True, False)]
-    ends = [max(1, len(part) // 5) for part in parts]
-    judged = np.concatenate([part[:end] for part, end in zip(parts, ends, strict=True)])
-    taught = np.concatenate([part[end:] for part, end in zip(parts, ends, strict=True)])
-    return np.sort(taught), np.sort(judged)
+    positive: BoolArray, groups: IntArray, rng: np.random.Generator
+) -> tuple[IntArray, IntArray]:
+    """Four fifths of the deposits and of the other cells to learn from, one fifth to calibrate by.
+
+    The cells of a deposit go together: they are near copies of one another. With fewer than five
+    deposits all cells are to learn from.
+    """
+    own = [np.unique(groups[positive == label]) for label in (True, False)]
+    if min(map(len, own)) < _LEAST_GROUPS:
+        return np.arange(len(positive)), np.empty(0, dtype=np.int64)
+    spared = [rng.permutation(names)[: len(names) // 5] for names in own]
+    judged = np.isin(groups, spared[0]) & positive | np.isin(groups, spared[1]) & ~positive
+    return np.flatnonzero(~judged), np.flatnonzero(judged)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +17,9 @@ from torch import Tensor
 from gossan.evidence import CellFeatures, valid_cells
 from gossan.exceptions import StudyError, SurveyDataError
 from gossan.mistakes import suggest
+from gossan.nn.devices import check_devices, check_precision
 from gossan.nn.masked_autoencoder.backbone import Backbone
+from gossan.nn.masked_autoencoder.measures import measures
 from gossan.nn.masked_autoencoder.network import (
     PRESETS,
     Architecture,
@@ -32,7 +33,7 @@ from gossan.nn.masked_autoencoder.windows import (
     Standard,
     TiledBatches,
     WindowSource,
-    read_with_halo,
+    area_digest,
     training_and_validation,
 )
 from gossan.nn.training import (
@@ -50,7 +51,6 @@ _SAMPLE = 200_000
 """Cells that scales are taken from, where an area holds more."""
 _JUDGED = 1_024
 """Windows that an epoch is judged by."""
-_ROWS = 256
 _SHARE_WITH_HIDDEN_LAYERS = 0.5
 
 
@@ -122,6 +122,10 @@ class Pretraining:
             raise StudyError("Nothing would be hidden: raise hidden_cells or hidden_layers.")
         if not 0 < self.learning_rate < math.inf:
             raise StudyError(f"learning_rate is {self.learning_rate}: give a number above 0.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise StudyError(f"weight_decay is {self.weight_decay}: give 0 or more.")
+        check_precision(self.precision)
+        check_devices(self.accelerator, self.devices)
 
     @property
     def visible(self) -> int:
@@ -175,6 +179,7 @@ def pretrain(
     named = {"area": areas} if isinstance(areas, xr.DataArray) else dict(areas)
     layers = list(dict.fromkeys(str(n) for e in named.values() for n in e["layer"].to_numpy()))
     _check_sizes(named, settings.architecture)
+    alike = measures(list(named.values()))
     hidden = [None if learnt_from is None or k else ~learnt_from for k in range(len(named))]
     parts = [
         Area(evidence, _order(evidence, layers), np.empty(0, dtype=bool), unseen)
@@ -185,25 +190,29 @@ def pretrain(
     network = _started(binary, settings)
     record = train_once(
         network,
-        (asdict(settings), layers, standard, [_digest(part) for part in parts]),
+        (asdict(settings), layers, standard, [area_digest(part) for part in parts]),
         lambda checkpoint: _trained(network, settings, binary, sources, checkpoint, progress),
     )
-    told = {"areas": list(named), **asdict(record)}
+    told = {"areas": list(named), **alike, **asdict(record)}
     return _backbone(network, layers, binary, standard, settings, told)
 
 
-def untrained(areas: xr.DataArray, settings: Pretraining) -> Backbone:
+def untrained(
+    areas: xr.DataArray, settings: Pretraining, *, learnt_from: BoolArray | None = None
+) -> Backbone:
     """The same network with the weights it starts from: what pretraining is measured by."""
     settings.check()
     layers = [str(name) for name in areas["layer"].to_numpy()]
-    part = Area(areas, _order(areas, layers), np.empty(0, dtype=bool))
+    hidden = None if learnt_from is None else ~learnt_from
+    part = Area(areas, _order(areas, layers), np.empty(0, dtype=bool), hidden)
     standard, binary = _standard([part], settings.random_state)
     network = _started(binary, settings)
-    return _backbone(network, layers, binary, standard, settings, {"areas": []})
+    told = {"areas": [], **measures([areas])}
+    return _backbone(network, layers, binary, standard, settings, told)
 
 
 def _started(binary: BoolArray, settings: Pretraining) -> MaskedAutoencoder:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.random_state)
         return MaskedAutoencoder(len(binary), settings.architecture, torch.from_numpy(binary))
 
@@ -324,11 +333,11 @@ def _trained(
     count = min(settings.windows_per_epoch, len(sources[0]))
     training = TiledBatches(sources[0].groups, size, per_epoch=count, seed=seed)
     validation = EpochBatches(len(sources[1]), size, seed=seed, shuffle=False)
-    steps = settings.epochs * len(training)
     return train(
         network,
         MaskedLoss(settings, binary),
-        lambda weights: _optimiser(weights, settings, steps),
+        # Asked once the processes know one another: each takes its share of the steps.
+        lambda weights: _optimiser(weights, settings, settings.epochs * len(training)),
         batches(sources[0], training),
         batches(sources[1], validation),
         TrainingPlan(
@@ -353,6 +362,8 @@ class MaskedLoss:
     binary : ndarray of shape (layers,), bool
         Layers that hold 0 and 1 only.
     """
+
+    takes_missing = True
 
     def __init__(self, settings: Pretraining, binary: BoolArray) -> None:
         self.settings = settings
@@ -398,13 +409,3 @@ def _optimiser(weights: Any, settings: Pretraining, steps: int) -> Any:
         "optimizer": optimiser,
         "lr_scheduler": {"scheduler": schedule, "interval": "step"},
     }
-
-
-def _digest(area: Area) -> str:
-    """Hash of what the network may see of an area."""
-    found = hashlib.sha256(repr((area.order.tolist(), area.evidence.shape)).encode())
-    rows, columns = area.evidence.shape[1:]
-    for top in range(0, rows, _ROWS):
-        shape = (min(_ROWS, rows - top), columns)
-        found.update(read_with_halo(area, top, 0, shape, 0).tobytes())
-    return found.hexdigest()

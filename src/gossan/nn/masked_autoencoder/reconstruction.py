@@ -198,14 +198,16 @@ def reconstruction_scores(found: Reconstruction, layers: list[str]) -> pd.DataFr
     pandas.DataFrame
         One row a layer, in standard deviations: ``network``; ``layer_mean``, the layer's mean over
         what is visible in all windows; ``bilinear``, between the visible cells of the window, and
-        the nearest beyond them; ``values``, how many were hidden.
+        the nearest beyond them; ``values``, how many were hidden in windows that show some of the
+        layer: all three are judged on those.
     """
     filled = bilinear_fill(found)
     rows = []
     for layer, name in enumerate(layers):
-        hidden = found.hidden[:, layer]
         truth = found.truth[:, layer]
-        visible = np.isfinite(truth) & ~hidden
+        visible = np.isfinite(truth) & ~found.hidden[:, layer]
+        # Where a window has no visible value there is nothing to fill from: judged on none.
+        hidden = found.hidden[:, layer] & np.isfinite(filled[:, layer])
         mean = truth[visible].mean() if visible.any() else np.nan
         errors = {
             "network": found.predicted[:, layer][hidden] - truth[hidden],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ IntArray = npt.NDArray[np.int64]
 _TILE = 512
 """Cells across a part of an area that is read at once; the chunks of a store."""
 _BYTES_HELD = 400_000_000
+_ROWS = 256
 _TILES_AN_EPOCH = 16
 """Tiles read in an epoch at least, of an area that is read tile by tile."""
 
@@ -210,11 +212,10 @@ class TiledBatches(EpochBatches):
         self.groups = groups
 
     def _batches(self) -> list[IntArray]:
-        return [
-            part[start : start + self.batch_size]
-            for part in self._drawn()
-            for start in range(0, len(part), self.batch_size)
-        ]
+        # As many in every epoch, though that lets a batch begin in one tile and end in the next.
+        drawn = np.concatenate(self._drawn())
+        starts = range(0, len(drawn), self.batch_size)
+        return [drawn[start : start + self.batch_size] for start in starts]
 
     def _drawn(self) -> list[IntArray]:
         """Of each tile of this epoch, the windows drawn."""
@@ -270,6 +271,16 @@ def read_with_halo(
     return found
 
 
+def area_digest(area: Area) -> str:
+    """Hash of what the network may see of an area."""
+    found = hashlib.sha256(repr((area.order.tolist(), area.evidence.shape)).encode())
+    rows, columns = area.evidence.shape[1:]
+    for top in range(0, rows, _ROWS):
+        shape = (min(_ROWS, rows - top), columns)
+        found.update(read_with_halo(area, top, 0, shape, 0).tobytes())
+    return found.hexdigest()
+
+
 def training_and_validation(
     evidence: xr.DataArray,
     window: int,
@@ -289,7 +300,7 @@ def training_and_validation(
     window : int
         Cells across.
     share : float, default 0.1
-        Of the blocks, for validation.
+        Of the blocks that hold evidence, for validation.
     learnt_from : ndarray of shape (y, x), bool, optional
         Cells that may be seen; default: all.
     seed : int
@@ -303,8 +314,10 @@ def training_and_validation(
         cells = cells & learnt_from
     side = 2 * window
     across = [-(-length // side) for length in cells.shape]
+    rows, columns = np.nonzero(cells)
+    occupied = np.unique((rows // side) * across[1] + columns // side)
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(across[0] * across[1])[: max(1, round(share * np.prod(across)))]
+    chosen = rng.permutation(occupied)[: max(1, round(share * len(occupied)))]
     blocks = np.isin(np.arange(across[0] * across[1]), chosen).reshape(across)
     blocks = np.kron(blocks, np.ones((side, side), dtype=bool))
     blocks = blocks[: cells.shape[0], : cells.shape[1]]
