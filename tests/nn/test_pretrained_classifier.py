@@ -199,9 +199,9 @@ def test_strictly_even_evidence_of_held_out_ground_is_not_seen(area, monkeypatch
 
     seen = []
 
-    def watch(evidence, settings, *, learnt_from=None):
+    def watch(evidence, settings, *, learnt_from=None, progress=None):
         seen.append(learnt_from)
-        return pretrain(evidence, settings, learnt_from=learnt_from)
+        return pretrain(evidence, settings, learnt_from=learnt_from, progress=progress)
 
     monkeypatch.setattr(classifier, "pretrain", watch)
     settings = {"splitter": gs.DepositClusterFolds(2), "n_bootstrap": 10}
@@ -269,6 +269,7 @@ def test_the_layer_that_drives_the_deposits_comes_first(area, backbone, head):
     assert (why.argmax(axis=1) == 0).mean() >= 0.95
 
 
+@pytest.mark.filterwarnings("ignore:The backbone knows:gossan.exceptions.SurveyDataWarning")
 @pytest.mark.parametrize("head", ["probe", "finetune"])
 def test_a_layer_that_the_backbone_lacks_adds_nothing(area, backbone, head):
     """Layers are matched by name, whatever their order, in maps and in explanations."""
@@ -290,6 +291,7 @@ def test_a_layer_that_the_backbone_lacks_adds_nothing(area, backbone, head):
     np.testing.assert_allclose(mixed, [why[2], 0.0, why[0], why[1], why[3]], atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:The backbone knows:gossan.exceptions.SurveyDataWarning")
 def test_a_forest_is_explained_by_layers_that_the_backbone_lacks_too(area):
     """It looks at them beside the embedding, which stays as it is without them."""
     evidence, labels = area
@@ -400,10 +402,15 @@ def test_other_units_are_refused_and_other_cells_told_of(area, backbone, head):
     other = evidence.assign_coords(unit=("layer", ["ppm", "pct", "ppm", ""]))
     with pytest.raises(StudyError, match="'Pb' is in pct here and in ppm"):
         model.look_at(other)
-    model.look_at(evidence)  # units that are not known are not contradicted
-    coarse = evidence.assign_coords(x=evidence["x"] * 3, y=evidence["y"] * 3)
+    with pytest.warns(SurveyDataWarning, match="3 layers, such as 'Pb', is not known here"):
+        model.look_at(evidence)
+    coarse = evidence.assign_coords(x=evidence["x"] * 3, y=evidence["y"] * 3, unit=units)
     with pytest.warns(SurveyDataWarning, match="300 across here and 100 where"):
         model.look_at(coarse)
+    more = xr.concat([evidence, evidence[[0]].assign_coords(layer=["Ag"])], "layer")
+    model.set_params(backbone=pretrain(evidence, Pretraining(**QUICK_PRETRAINING)))
+    with pytest.warns(SurveyDataWarning, match="knows 4 of the study's 5 layers.*blind to Ag"):
+        model.look_at(more)
 
 
 @pytest.mark.parametrize(

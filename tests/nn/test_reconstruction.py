@@ -94,10 +94,10 @@ def test_bilinear_is_exact_on_a_ramp():
     truth = np.stack([2.0 * rows - 3.0 * columns + 1.0, 0.5 * columns])[None]
     hidden = np.random.default_rng(0).random(truth.shape) < 0.7
     hidden[..., [0, 0, -1, -1], [0, -1, 0, -1]] = False
-    np.testing.assert_allclose(bilinear_fill(Reconstruction(truth, truth, hidden)), truth)
+    np.testing.assert_allclose(bilinear_fill(Reconstruction(truth, truth, hidden, truth)), truth)
     hidden[:] = True
     hidden[:, 0, 1:4, 1:4] = False
-    filled = bilinear_fill(Reconstruction(truth, truth, hidden))
+    filled = bilinear_fill(Reconstruction(truth, truth, hidden, truth))
     near = np.clip([rows, columns], 1, 3)
     np.testing.assert_allclose(filled[0, 0], truth[0, 0][tuple(near)])
     assert np.isnan(filled[0, 1]).all()
@@ -110,7 +110,7 @@ def test_bilinear_between_cells_on_one_line_takes_the_nearest():
     hidden[0, 0, 1] = False
     expected = np.tile([3.0, 4.0, 5.0], (3, 1))
     np.testing.assert_array_equal(
-        bilinear_fill(Reconstruction(truth, truth, hidden))[0, 0], expected
+        bilinear_fill(Reconstruction(truth, truth, hidden, truth))[0, 0], expected
     )
 
 
@@ -122,12 +122,13 @@ def test_scores_by_hand():
     hidden = np.zeros(truth.shape, dtype=bool)
     hidden[0, 0, 1, 1] = True
     scores = reconstruction_scores(
-        Reconstruction(truth, np.where(hidden, 7.0, np.nan), hidden), ["Cu", "Pb"]
+        Reconstruction(truth, np.where(hidden, 7.0, np.nan), hidden, truth + 1.5), ["Cu", "Pb"]
     )
     seen = (sum(range(9)) - 4 + 9 * 13) / 17
     assert scores.iloc[0].to_dict() == {
         "layer": "Cu",
         "network": pytest.approx(3.0),
+        "kriging": pytest.approx(1.5),
         "layer_mean": pytest.approx(10 - seen),
         "bilinear": pytest.approx(6.0),
         "values": 1,

@@ -17,6 +17,7 @@ from gossan.cli.terminal import (
     SCORES_SHOWN,
     err,
     out,
+    print_backbone,
     print_comparison,
     print_contributions,
     print_explanation,
@@ -197,7 +198,7 @@ def explain(
         int, typer.Option(help="With --maps: cells explained, one a block of ground.", min=1)
     ] = 2000,
     explainer: Annotated[
-        str, typer.Option(help="gradients (networks), shap (trees), removal (any) or auto.")
+        str, typer.Option(help="gradients (networks), shap (trees), removal (others) or auto.")
     ] = "auto",
     layers: Annotated[int, typer.Option(help="Layers shown.", min=1)] = 5,
     output: Output = None,
@@ -274,13 +275,7 @@ def pretrain(
             precision=precision,
             **settings,
         )
-    out.print(f"Backbone: [bold]{file}[/]")
-    out.print(
-        escape(
-            'Use it with [method] name = "masked-pretraining", '
-            f'parameters = {{ backbone = "{file.name}" }}'
-        )
-    )
+    print_backbone(file, study)
 
 
 @app.command()

@@ -35,6 +35,29 @@ ROUNDS_SHOWN = {
 SCORES_SHOWN = ["layer", "coverage", "resolution_ratio", "cluster", "nugget", "auc", "z"]
 
 
+def print_backbone(file: Path, study: Path) -> None:
+    """What a network learnt from, how far its loss fell, and how a study names its file."""
+    import os
+
+    from gossan.nn.masked_autoencoder import Backbone
+
+    found = Backbone.load(file)
+    losses = found.description["validation_loss"]
+    out.print(
+        f"Learnt from {len(found.layers)} layers in {len(losses)} epochs. Loss on hidden values of "
+        f"ground set apart: {losses[0]:.3f} after the first, {min(losses):.3f} at its best."
+    )
+    out.print(f"Backbone: [bold]{escape(str(file))}[/]")
+    folder = study if study.is_dir() else study.parent
+    seen_from = Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
+    out.print(
+        escape(
+            'Use it with [method] name = "masked-pretraining", '
+            f'parameters = {{ backbone = "{seen_from}" }}'
+        )
+    )
+
+
 def print_comparison(path: Path, table: pd.DataFrame) -> None:
     """A comparison's table, what was not run, and where its files are."""
     import pandas as pd
@@ -94,10 +117,13 @@ def print_contributions(found: xr.DataArray, path: Path) -> None:
         }
     )
     explained = int(np.isfinite(values[0]).sum())
-    out.print(f"What the layers add to the score at {explained:,} cells, one a block of ground:")
+    out.print(
+        f"What the layers add to the score of ordinary ground, over the whole area: {explained:,} "
+        "cells, one a block of ground. (The report weighs layers at targets and deposits alone.)"
+    )
     print_table(table)
-    for name in ("contributions.png", "contributions.tif"):
-        out.print(f"            {path / name}")
+    out.print(f"Maps:       [bold]{path / 'contributions.png'}[/]")
+    out.print(f"            {path / 'contributions.tif'}, a band a layer")
 
 
 def print_explanation(found: Explanation, count: int) -> None:
@@ -105,7 +131,7 @@ def print_explanation(found: Explanation, count: int) -> None:
     spread = "" if found.spread != found.spread else f" ± {found.spread:.3f}"
     out.print(
         f"Score {found.score:.3f}{spread} at {found.easting:.0f} E, {found.northing:.0f} N: above "
-        f"{100 * found.percentile:.1f} % of the area, on {found.layers_observed} of "
+        f"{min(100 * found.percentile, 99.9):.1f} % of the area, on {found.layers_observed} of "
         f"{len(found.layers)} layers."
     )
     shown = found.layers.head(count).copy()
@@ -114,21 +140,28 @@ def print_explanation(found: Explanation, count: int) -> None:
         for v, u in zip(shown["value"], shown["unit"], strict=True)
     ]
     shown["percentile"] = ["–" if p != p else f"{100 * p:.0f}" for p in shown["percentile"]]
-    shown["contribution"] = [f"{c:+.3f}".replace("-", "−") for c in shown["contribution"]]
+    shown["contribution"] = [_signed(c) for c in shown["contribution"]]
     print_table(shown.drop(columns="unit"))
     lowest = found.layers[found.layers["contribution"] < 0].tail(3)[::-1]
     if len(lowest):
+        columns = (lowest[name].tolist() for name in ("layer", "contribution", "percentile"))
         against = ", ".join(
-            f"{name} (−{-c:.3f})"
-            for name, c in zip(lowest["layer"], lowest["contribution"], strict=True)
+            f"{name} ({_signed(c)}" + (")" if p != p else f", percentile {100 * p:.0f})")
+            for name, c, p in zip(*columns, strict=True)
         )
         out.print(f"Against it: {escape(against)}.")
+    total = _signed(float(found.layers["contribution"].sum()))
+    out.print(f"The contributions of all {len(found.layers)} layers sum to {total}.")
     if found.deposit is not None:
         out.print(
             f"Most like {escape(found.deposit)}, {found.deposit_distance / 1000:.1f} km away: the "
             f"layers' percentiles differ by {100 * found.unlike:.0f} on average (two places drawn "
             "at random by about 33)."
         )
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def print_findings(path: Path) -> None:
@@ -208,7 +241,8 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
 
         def tell(stage: str, done: int, total: int) -> None:
             line = f"{stage}: {'done' if done == total == 1 else f'{done} of {total}'}"
-            milestone = done == total == 1 or stage in ("evaluation", "stability")
+            tenth = done > 0 and (10 * done) // total > (10 * (done - 1)) // total
+            milestone = done == total == 1 or (total > 1 and (total <= 20 or tenth))
             if milestone and line not in told:
                 told.add(line)
                 err.print(line)

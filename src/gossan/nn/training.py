@@ -359,6 +359,8 @@ class _Book(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ARG002
         trainer.should_stop = self._out_of_patience  # it was interrupted after its last epoch
+        if self.progress is not None:
+            self.progress(trainer.current_epoch, self.plan.max_epochs)
 
     @property
     def _out_of_patience(self) -> bool:

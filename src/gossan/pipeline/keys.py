@@ -75,8 +75,10 @@ def stage_keys(
 
 
 def input_digests(study: Study) -> dict[Path, str]:
-    """SHA-256 of every file that a study names, side files included."""
-    return {file: io.input_digest(file) for file in sorted(set(study.files()))}
+    """SHA-256 of every file that a study names, side files and a backbone included."""
+    backbone = backbone_file(study)
+    files = {*study.files(), *([backbone] if backbone else [])}
+    return {file: io.input_digest(file) for file in sorted(files)}
 
 
 def shown_digests(study: Study, digests: dict[Path, str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from gossan.annotate import count_decisions
 from gossan.datasets import truth_table
 from gossan.draws import DrawEnsemble
 from gossan.explain import explain_cells, layer_importance, percentiles
+from gossan.looks import learns_in_folds
 from gossan.methods import METHODS
 from gossan.pipeline.explain import analogues_of, background_sample
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
@@ -99,6 +100,7 @@ def run_study(
         run, digests, keys = at_hand.run, at_hand.digests, at_hand.keys
         evidence, labels, deposits = at_hand.evidence, at_hand.labels, at_hand.deposits
         check = _check(study, run, keys["check"], evidence, labels, deposits)
+        _learn_evidence(study, run, keys, evidence, labels)
         evaluation = _evaluation(study, run, keys, evidence, labels, deposits)
         model = _model(study, run, keys["model"], evidence, labels)
         score = _map(run, keys["map"], model, evidence)
@@ -107,6 +109,17 @@ def run_study(
         _report(study, run, digests, evidence, deposits, check, evaluation, score, truth, learnt)
         _manifest(study, run, keys, digests, at_hand.annotation)
     return path
+
+
+def _learn_evidence(
+    study: Study, run: RunFolder, keys: dict[str, str], evidence: xr.DataArray, labels: xr.DataArray
+) -> None:
+    """Pretrain before anything else, so that it has a bar of its own; later stages find it kept."""
+    model = study_model(study)[0]
+    todo = any(run.made_of(stage) != keys[stage] for stage in ("evaluation", "model"))
+    if todo and hasattr(model, "learn_evidence") and not learns_in_folds(model):
+        seen = study_cells(evidence, labels).features.evidence
+        model.learn_evidence(seen, progress=run.steps("pretraining"))
 
 
 def _check(

@@ -109,8 +109,8 @@ def check_settings(study: Study) -> None:
     if idle:
         raise StudyError(
             f"{study.path}: the method {study.method.name!r} makes no use of {', '.join(idle)} as "
-            "it is set. Remove it from [method] parameters, or choose the method that it belongs "
-            "to."
+            "it is set: other parameters rule it out, such as a backbone that is trained already, "
+            "or it belongs to another method. Remove it from [method] parameters."
         )
     sampler.check()
     if hasattr(model, "check"):

@@ -9,10 +9,14 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from gossan.report.figures import shortened
 from gossan.report.maps import KNOWN
 from gossan.report.shares import thin
 from gossan.report.sheet import Panels
 from gossan.report.theme import SIGNED_COLOURS, SPREAD_COLOURS, themed
+
+_NAMED = 18
+"""Letters of a layer's name above its map."""
 
 
 def contribution_maps(
@@ -45,7 +49,10 @@ def contribution_maps(
             values = thin(contributions[layer].to_numpy(), keep="mean", limit=signed.limit)
             signed.draw(values, cmap=SIGNED_COLOURS, vmin=-limit, vmax=limit)
             size.draw(np.abs(values), cmap=SPREAD_COLOURS, vmin=0, vmax=limit)
-            for sheet, title in ((signed, f"{letter}   signed"), (size, "absolute")):
+            name = str(contributions["layer"].to_numpy()[layer])
+            # A font may lack the letters of other scripts: such a layer has its letter alone.
+            named = f"{letter}   {shortened(name, _NAMED)}" if name.isascii() else letter
+            for sheet, title in ((signed, named), (size, "without its sign")):
                 sheet.points(deposits, known)
                 sheet.axes.set_title(title, loc="left", pad=4)
         first = panels.maps[0]

@@ -36,6 +36,8 @@ from gossan.report.words import percent
 LAYERS_LISTED = 20
 
 _PLAIN = ["layer_mean", "bilinear"]
+_LEAST_ERROR = 0.01
+"""Of the plain ways: below it a layer is of one value on the ground that judges."""
 _ERROR_LIMIT = 2.0
 """Standard deviations at which the error's colours end."""
 
@@ -116,7 +118,7 @@ def fill_table(scores: pd.DataFrame, *, limit: int) -> Table:
     Parameters
     ----------
     scores : pandas.DataFrame
-        ``layer``, ``network``, ``layer_mean`` and ``bilinear``.
+        ``layer``, ``network``, ``layer_mean``, ``bilinear`` and, where it is told, ``kriging``.
     limit : int
         Layers at most.
 
@@ -132,6 +134,7 @@ def fill_table(scores: pd.DataFrame, *, limit: int) -> Table:
         "network": Column("error of the network", "number", digits=2),
         "layer_mean": Column("of the layer's mean", "number", digits=2),
         "bilinear": Column("of bilinear fill", "number", digits=2),
+        "kriging": Column("of its kriging alone", "number", digits=2),
         "against": Column("network against the better of the two", "share"),
     }
     return frame_table(_judged(scores).head(limit), columns)
@@ -276,7 +279,7 @@ def _judged(scores: pd.DataFrame) -> pd.DataFrame:
     if not len(scores):
         return pd.DataFrame({"layer": []})
     better = scores[_PLAIN].astype(float).min(axis=1)
-    against = scores["network"].astype(float) / better.where(better > 0)
+    against = scores["network"].astype(float) / better.where(better > _LEAST_ERROR)
     judged = scores.assign(against=against)[scores["network"].notna()]
     return judged.sort_values("against", kind="stable", na_position="last")
 
@@ -287,16 +290,22 @@ def _verdict(judged: pd.DataFrame) -> str:
             "Nothing was judged: the area is too small for blocks of ground that could be set "
             "apart from the pretraining, or no layer is observed there."
         )
-    beaten = int((judged["against"] < 1).sum())
-    layers = "1 layer" if len(judged) == 1 else f"{len(judged)} layers"
+    told = judged["against"].notna()
+    beaten, count = int((judged["against"] < 1).sum()), int(told.sum())
+    layers = "1 layer" if count == 1 else f"{count} layers"
+    even = len(judged) - count
+    if not count:
+        return "Nothing was judged: every layer has one value on the ground set apart."
     return (
         "On blocks of ground set apart from the pretraining, values were hidden and filled in from "
         f"what was left of their windows. On {beaten} of {layers} "
-        f"({percent(beaten / len(judged))}) the network does better than both plain ways: the "
-        "layer's mean, and bilinear interpolation between the cells shown. Where it does not, it "
-        "knows no more of that layer than its neighbourhood tells. Errors are root mean squares in "
-        "standard deviations of the layer (of a layer of 0 and 1, such as a rock unit, in its own "
-        "units): 0 is perfect."
+        f"({percent(beaten / count)}) the network does better than both plain ways: the layer's "
+        "mean, and bilinear interpolation between the cells shown. What it is worth over its own "
+        "kriging is what it learnt of layers that go together. "
+        + (f"{even} more cannot be judged: they hardly vary there. " if even else "")
+        + "Ground that was interpolated when the grids were made is easily filled in. Errors are "
+        "root mean squares in standard deviations of the layer (of a layer of 0 and 1, such as a "
+        "rock unit, in its own units): 0 is perfect."
     )
 
 
@@ -313,8 +322,9 @@ def _told(shown: PretrainingShown) -> str:
         f"windows of {window} × {window} cells, of which {percent(settings['hidden_cells'])} of "
         f"the cells{layers} were hidden. It learnt to fill them in from the rest, in "
         f"{'1 epoch' if epochs == 1 else f'{epochs} epochs'} of up to "
-        f"{int(settings['windows_per_epoch']):,} windows. To do so it must find out which layers "
-        "go together and how they change across the ground. No label was used."
+        f"{int(settings['windows_per_epoch']):,} windows. Each layer is kriged from "
+        "its own cells; what the network adds to that it can only know from the other layers and "
+        "from patterns of the ground. No label was used."
     )
 
 
@@ -326,7 +336,9 @@ def _losses_picture(shown: PretrainingShown) -> Any:
         "Loss: how far the filled-in values are off, as mean square in standard deviations (of "
         "layers of 0 and 1 as cross-entropy). Both curves should fall and level off. If they still "
         "fall at the right, more epochs would help; if the ground set apart gets worse while the "
-        "other gets better, the network learns this ground by heart.",
+        "other gets better, the network learns this ground by heart. Their heights do not compare: "
+        "one is ground of another kind, and the mean over an epoch in which the network still "
+        "learnt.",
     )
 
 

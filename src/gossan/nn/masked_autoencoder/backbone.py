@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from gossan import io
 from gossan.evidence import valid_cells
-from gossan.exceptions import StudyError, SurveyDataError
+from gossan.exceptions import StudyError, SurveyDataError, SurveyDataWarning
 from gossan.mistakes import suggest
 from gossan.nn.devices import chosen_device
 from gossan.nn.masked_autoencoder.measures import check_measures
@@ -109,9 +110,24 @@ class Backbone:
         ------
         StudyError
             If none is there; names the nearest.
+
+        Warns
+        -----
+        SurveyDataWarning
+            If it does not know some of those given.
         """
         own = {name: k for k, name in enumerate(layers)}
         order = np.array([own.get(name, -1) for name in self.layers], dtype=np.int64)
+        unknown = [name for name in layers if name not in set(self.layers)]
+        if 0 < len(unknown) < len(layers):
+            more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+            warnings.warn(
+                f"The backbone knows {len(layers) - len(unknown)} of the study's {len(layers)} "
+                f"layers. It is blind to {', '.join(unknown[:5])}{more}: pretrain one on all of "
+                "them.",
+                SurveyDataWarning,
+                stacklevel=3,
+            )
         if (order < 0).all():
             raise StudyError(
                 f"The backbone knows none of the study's {len(layers)} layers. It knows "
@@ -159,7 +175,7 @@ class Backbone:
             If the study shares no layer with the backbone.
         """
         order = self.order([str(name) for name in evidence["layer"].to_numpy()])
-        check_measures(evidence, self.description)
+        check_measures(evidence, {**self.description, "layers": self.layers})
         area = Area(evidence, order, valid_cells(evidence))
         tiles = list(_tiles(area.centres.shape))
         step = None if exact else self.stride
@@ -181,7 +197,7 @@ class Backbone:
             torch.manual_seed(seed)
             network = MaskedAutoencoder(len(self.layers), self.architecture, self._binary)
         weights = {name: value.numpy() for name, value in network.state_dict().items()}
-        kept = ("settings", "units", "cell_size")
+        kept = ("settings", "layers", "units", "cell_size")
         described = {name: self.description[name] for name in kept if name in self.description}
         described["areas"] = []
         return Backbone({**self.learned, "weights": weights, "description": described})

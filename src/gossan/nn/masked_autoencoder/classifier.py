@@ -227,7 +227,13 @@ class PretrainedClassifier(CellClassifier):
         chosen_device(self.accelerator)
         self.pretraining.check()
 
-    def learn_evidence(self, evidence: xr.DataArray, cells: BoolArray | None = None) -> Self:
+    def learn_evidence(
+        self,
+        evidence: xr.DataArray,
+        cells: BoolArray | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Self:
         """A clone whose backbone has learnt from evidence, without labels.
 
         Parameters
@@ -236,12 +242,14 @@ class PretrainedClassifier(CellClassifier):
             ``(layer, y, x)``.
         cells : ndarray of shape (y, x), bool, optional
             Cells that may be seen; default: all.
+        progress : callable, optional
+            Called with (epochs done, epochs in all).
         """
         self.check()
         if self.backbone is not None and self.pretrained:
             return self
         if self.pretrained:
-            learnt = pretrain(evidence, self.pretraining, learnt_from=cells)
+            learnt = pretrain(evidence, self.pretraining, learnt_from=cells, progress=progress)
         elif self.backbone is not None:
             learnt = self.backbone.untrained()
         else:
@@ -257,7 +265,8 @@ class PretrainedClassifier(CellClassifier):
         if self.head == "finetune":
             known = self._learnt.layers
             self._learnt.order([str(name) for name in evidence["layer"].to_numpy()])
-            check_measures(evidence, self._learnt.description)
+            learnt = self._learnt
+            check_measures(evidence, {**learnt.description, "layers": learnt.layers})
             by_layer = [n for n, c in evidence.coords.items() if c.dims == ("layer",)]
             dropped = [name for name in by_layer if name != "layer"]
             return evidence.drop_vars(dropped).reindex(layer=known)

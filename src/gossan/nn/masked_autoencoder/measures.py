@@ -21,16 +21,18 @@ def measures(areas: Sequence[xr.DataArray]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``units``, by layer, where they are known; ``cell_size`` in units of the CRS, or None.
+        ``layers`` of all of them; ``units``, by layer, where they are known; ``cell_size`` in units
+        of the CRS, or None.
 
     Raises
     ------
     StudyError
         If a layer has other units in another area.
     """
-    found: dict[str, Any] = {"units": {}, "cell_size": None}
+    found: dict[str, Any] = {"layers": [], "units": {}, "cell_size": None}
     for evidence in areas:
         check_measures(evidence, found)
+        found["layers"] += evidence["layer"].to_numpy().astype(str).tolist()
         found["units"] = {**_units(evidence), **found["units"]}
         found["cell_size"] = found["cell_size"] or _cell_size(evidence)
     return found
@@ -54,7 +56,8 @@ def check_measures(evidence: xr.DataArray, learnt: dict[str, Any]) -> None:
     Warns
     -----
     SurveyDataWarning
-        If the cells are of another size: a window shows more or less ground.
+        If the cells are of another size: a window shows more or less ground. If a unit is known on
+        one side only.
     """
     known = learnt.get("units", {})
     for layer, unit in _units(evidence).items():
@@ -63,6 +66,16 @@ def check_measures(evidence: xr.DataArray, learnt: dict[str, Any]) -> None:
                 f"The layer {layer!r} is in {unit} here and in {known[layer]} where the network "
                 "learns. Give it in the same unit, or under another name."
             )
+    names = set(evidence["layer"].to_numpy().astype(str).tolist()) & set(learnt.get("layers", ()))
+    told = [name for name in names if (name in known) != (name in _units(evidence))]
+    if told:
+        where = "where the network learns" if told[0] not in known else "here"
+        warnings.warn(
+            f"The unit of {len(told)} layers, such as {min(told)!r}, is not known {where}: nothing "
+            "tells whether their numbers mean the same on both sides.",
+            SurveyDataWarning,
+            stacklevel=3,
+        )
     own, other = _cell_size(evidence), learnt.get("cell_size")
     if own and other and not 1 / _CELLS_ALIKE <= own / other <= _CELLS_ALIKE:
         warnings.warn(

@@ -41,11 +41,14 @@ class Reconstruction:
         Standardised; of binary layers 0 or 1, and the chance of 1.
     hidden : ndarray of shape (n, layers, window, window), bool
         Values that the network was not shown, and that are observed.
+    kriged : ndarray of shape (n, layers, window, window)
+        What kriging alone, which the network corrects, makes of it.
     """
 
     truth: FloatArray
     predicted: FloatArray
     hidden: BoolArray
+    kriged: FloatArray
 
 
 @dataclass(frozen=True)
@@ -196,10 +199,10 @@ def reconstruction_scores(found: Reconstruction, layers: list[str]) -> pd.DataFr
     Returns
     -------
     pandas.DataFrame
-        One row a layer, in standard deviations: ``network``; ``layer_mean``, the layer's mean over
-        what is visible in all windows; ``bilinear``, between the visible cells of the window, and
-        the nearest beyond them; ``values``, how many were hidden in windows that show some of the
-        layer: all three are judged on those.
+        One row a layer, in standard deviations: ``network``; ``kriging``, what it corrects;
+        ``layer_mean``, the layer's mean over what is visible in all windows; ``bilinear``, between
+        the visible cells of the window, and the nearest beyond them; ``values``, how many were
+        hidden in windows that show some of the layer: all are judged on those.
     """
     filled = bilinear_fill(found)
     rows = []
@@ -211,6 +214,7 @@ def reconstruction_scores(found: Reconstruction, layers: list[str]) -> pd.DataFr
         mean = truth[visible].mean() if visible.any() else np.nan
         errors = {
             "network": found.predicted[:, layer][hidden] - truth[hidden],
+            "kriging": found.kriged[:, layer][hidden] - truth[hidden],
             "layer_mean": mean - truth[hidden],
             "bilinear": filled[:, layer][hidden] - truth[hidden],
         }
@@ -249,19 +253,22 @@ def _reconstructed(
 ) -> Reconstruction:
     """What the network makes of windows of which it is shown some tokens and layers."""
     network = backbone.network(accelerator)
+    device = device_of(network)
     parts = []
     with torch.inference_mode():
         for start in range(0, len(windows), _WINDOWS_AT_ONCE):
             part = slice(start, start + _WINDOWS_AT_ONCE)
-            given = [windows[part], keep[part], None if dropped is None else dropped[part]]
-            moved = [None if t is None else t.to(device_of(network)) for t in given]
-            parts.append(network(*moved).cpu())
+            shown, visible = windows[part].to(device), keep[part].to(device)
+            hidden_layers = None if dropped is None else dropped[part].to(device)
+            made = (f(shown, visible, hidden_layers) for f in (network, network.kriged))
+            parts.append(tuple(tokens.cpu() for tokens in made))
     judged = judged_values(network.patches(windows), keep, dropped, len(backbone.layers))
-    predicted = _as_windows(torch.cat(parts), backbone)
     binary = backbone.learned["binary"].astype(bool)
-    predicted[:, binary] = expit(predicted[:, binary])
+    filled = [_as_windows(torch.cat(tokens), backbone) for tokens in zip(*parts, strict=True)]
+    for values in filled:
+        values[:, binary] = expit(values[:, binary])
     hidden = _as_windows(judged.float(), backbone) > 0.5
-    return Reconstruction(windows.numpy(), predicted, hidden)
+    return Reconstruction(windows.numpy(), filled[0], hidden, filled[1])
 
 
 def _shown_tokens(
