@@ -7,16 +7,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from gossan.cli.terminal import (
     ROUNDS_SHOWN,
     SCORES_SHOWN,
     err,
     out,
+    plain,
     print_backbone,
     print_comparison,
     print_contributions,
@@ -29,9 +29,6 @@ from gossan.cli.terminal import (
     resumable,
 )
 from gossan.exceptions import GossanError, SurveyDataWarning
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     help="Mineral prospectivity maps from few known deposits.",
@@ -57,11 +54,11 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except GossanError as error:
-        err.print(f"[bold red]Error:[/] {escape(str(error))}")
+        err.print(f"[bold red]Error:[/] {plain(error)}")
         sys.exit(1)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        err.print(f"[bold red]Error:[/] {escape(error.strerror or str(error))}{escape(where)}.")
+        err.print(f"[bold red]Error:[/] {plain(f'{error.strerror or error}{where}')}.")
         sys.exit(1)
 
 
@@ -77,7 +74,7 @@ def demo(
 
     district = synthetic_district(seed=seed)
     study_file = write_district(district, folder)
-    out.print(f"Synthetic district {seed} written to [bold]{folder}[/].")
+    out.print(f"Synthetic district {seed} written to [bold]{plain(folder)}[/].")
     with resumable(), progress_bars() as progress:
         path = run_study(read_study(study_file), truth=district.truth, progress=progress)
     from gossan import io
@@ -102,7 +99,9 @@ def new(
     if file.exists() and not force:
         raise StudyError(f"{file} exists. Use --force to replace it.")
     io.write_text(file, draft_study(folder))
-    out.print(f"Wrote [bold]{file}[/]. Read it, mend the guesses, then: gossan check {file}")
+    out.print(
+        f"Wrote [bold]{plain(file)}[/]. Read it, mend the guesses, then: gossan check {plain(file)}"
+    )
 
 
 @app.command()
@@ -118,9 +117,9 @@ def check(study: StudyFile) -> None:
     for finding in result.findings:
         colour = {"error": "red", "warning": "yellow"}.get(finding.severity, "cyan")
         severity = f"[bold {colour}]{finding.severity}[/]"
-        out.print(f"{severity} {escape(finding.place)}: {escape(finding.message)}")
+        out.print(f"{severity} {plain(finding.place)}: {plain(finding.message)}")
         if finding.remedy:
-            out.print(f"    → {escape(finding.remedy)}")
+            out.print(f"    → {plain(finding.remedy)}")
     if len(result.layer_scores):
         out.print()
         print_table(result.layer_scores.reset_index()[SCORES_SHOWN])
@@ -173,15 +172,15 @@ def annotate(study: StudyFile, output: Output = None) -> None:
             "may tip which one is kept. Every round's doubtful cells are in annotation.parquet."
         )
     named = settings.negatives.annotation
-    where = "there" if named is None else f"in {escape(named)}, which the study names,"
+    where = "there" if named is None else f"in {plain(named)}, which the study names,"
     out.print(
-        f"Annotation: [bold]{path / 'annotation.gpkg'}[/]\n"
+        f"Annotation: [bold]{plain(path / 'annotation.gpkg')}[/]\n"
         f"Set 'decision' {where} to accept (barren), reject (no negative) or deposit, save, and "
         "run again: annotate, run and compare honour your decisions. The model's own words change "
         "nothing outside recursive negatives."
     )
     for name in ("annotation-rounds.png", "annotation-convergence.png", "annotation.parquet"):
-        out.print(f"            {path / name}")
+        out.print(f"            {plain(path / name)}")
 
 
 @app.command()
@@ -335,8 +334,8 @@ def fetch(
     from gossan.datasets import describe_survey, fetch_survey
 
     path = fetch_survey(survey, folder=folder)
-    out.print(escape(describe_survey(survey)))
-    out.print(f"The files are in [bold]{path}[/].")
+    out.print(plain(describe_survey(survey)))
+    out.print(f"The files are in [bold]{plain(path)}[/].")
 
 
 def _names(text: str | None) -> list[str] | None:
@@ -376,7 +375,7 @@ def _explainer(name: str) -> Any:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    err.print(f"[yellow]Warning:[/] {escape(str(message))}")
+    err.print(f"[yellow]Warning:[/] {plain(message)}")
 
 
 @contextmanager

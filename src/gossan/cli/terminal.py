@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from gossan.printable import printable
+
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 # Where the output is no terminal, lines are as long as they are.
 _WIDTH = None if sys.stdout.isatty() else 200
-out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, emoji=False, soft_wrap=True, width=_WIDTH)
+err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 ROUNDS_SHOWN = {
     "round": "round",
@@ -33,6 +35,17 @@ ROUNDS_SHOWN = {
 }
 """Columns of an annotation's rounds, and what the terminal calls them."""
 SCORES_SHOWN = ["layer", "coverage", "resolution_ratio", "cluster", "nugget", "auc", "z"]
+
+
+def plain(text: object) -> str:
+    r"""Text of the user's as it stands: a path, a name, a message, in the console's markup.
+
+    Examples
+    --------
+    >>> plain("runs/[bold]\x1b[31m")
+    'runs/\\[bold]�[31m'
+    """
+    return escape(printable(text))
 
 
 def print_backbone(file: Path, study: Path) -> None:
@@ -47,11 +60,11 @@ def print_backbone(file: Path, study: Path) -> None:
         f"Learnt from {len(found.layers)} layers in {len(losses)} epochs. Loss on hidden values of "
         f"ground set apart: {losses[0]:.3f} after the first, {min(losses):.3f} at its best."
     )
-    out.print(f"Backbone: [bold]{escape(str(file))}[/]")
+    out.print(f"Backbone: [bold]{plain(file)}[/]")
     folder = study if study.is_dir() else study.parent
     seen_from = Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
     out.print(
-        escape(
+        plain(
             'Use it with [method] name = "masked-pretraining", '
             f'parameters = {{ backbone = "{seen_from}" }}'
         )
@@ -86,14 +99,14 @@ def print_comparison(path: Path, table: pd.DataFrame) -> None:
     )
     out.print(
         f"{record['n_deposits']} held-out deposits, {record['folds']} folds, {record['n_cells']} "
-        f"cells; reference: {record['reference']}. In brackets: 95 % intervals."
+        f"cells; reference: {plain(record['reference'])}. In brackets: 95 % intervals."
     )
     print_table(shown)
     for failure in record["failed"]:
-        err.print(f"[yellow]Not run:[/] {escape(failure['workflow'])}: {escape(failure['reason'])}")
-    out.print(f"\nComparison: [bold]{path / 'comparison.html'}[/]")
+        err.print(f"[yellow]Not run:[/] {plain(failure['workflow'])}: {plain(failure['reason'])}")
+    out.print(f"\nComparison: [bold]{plain(path / 'comparison.html')}[/]")
     for name in ("comparison.csv", "consensus.tif", "agreement.tif"):
-        out.print(f"            {path / name}")
+        out.print(f"            {plain(path / name)}")
 
 
 def print_contributions(found: xr.DataArray, path: Path) -> None:
@@ -122,8 +135,8 @@ def print_contributions(found: xr.DataArray, path: Path) -> None:
         "cells, one a block of ground. (The report weighs layers at targets and deposits alone.)"
     )
     print_table(table)
-    out.print(f"Maps:       [bold]{path / 'contributions.png'}[/]")
-    out.print(f"            {path / 'contributions.tif'}, a band a layer")
+    out.print(f"Maps:       [bold]{plain(path / 'contributions.png')}[/]")
+    out.print(f"            {plain(path / 'contributions.tif')}, a band a layer")
 
 
 def print_explanation(found: Explanation, count: int) -> None:
@@ -149,12 +162,12 @@ def print_explanation(found: Explanation, count: int) -> None:
             f"{name} ({_signed(c)}" + (")" if p != p else f", percentile {100 * p:.0f})")
             for name, c, p in zip(*columns, strict=True)
         )
-        out.print(f"Against it: {escape(against)}.")
+        out.print(f"Against it: {plain(against)}.")
     total = _signed(float(found.layers["contribution"].sum()))
     out.print(f"The contributions of all {len(found.layers)} layers sum to {total}.")
     if found.deposit is not None:
         out.print(
-            f"Most like {escape(found.deposit)}, {found.deposit_distance / 1000:.1f} km away: the "
+            f"Most like {plain(found.deposit)}, {found.deposit_distance / 1000:.1f} km away: the "
             f"layers' percentiles differ by {100 * found.unlike:.0f} on average (two places drawn "
             "at random by about 33)."
         )
@@ -170,7 +183,7 @@ def print_findings(path: Path) -> None:
 
     for finding in io.read_json(path / ".stages" / "check-result.json")["findings"]:
         if finding["severity"] in {"error", "warning"}:
-            place, message = escape(finding["place"]), escape(finding["message"])
+            place, message = plain(finding["place"]), plain(finding["message"])
             err.print(f"[yellow]Check, {finding['severity']}:[/] {place}: {message}")
 
 
@@ -197,12 +210,14 @@ def print_held_out(path: Path) -> None:
             f"  (95 % {100 * low:.0f} to {100 * high:.0f} %; by chance {100 * float(area):g} %)"
         )
     judged = verdict(evaluation)
-    out.print(f"\n[bold]{escape(judged.title)}.[/] {escape(judged.text)}")
+    out.print(f"\n[bold]{plain(judged.title)}.[/] {plain(judged.text)}")
 
 
 def print_run(path: Path) -> None:
     """Where a run left its files."""
-    out.print(f"\nRun folder: [bold]{path}[/]\nReport:     [bold]{path / 'report.html'}[/]")
+    out.print(
+        f"\nRun folder: [bold]{plain(path)}[/]\nReport:     [bold]{plain(path / 'report.html')}[/]"
+    )
 
 
 def print_table(table: pd.DataFrame) -> None:
@@ -211,9 +226,11 @@ def print_table(table: pd.DataFrame) -> None:
 
     shown = Table(box=None, pad_edge=False)
     for column in table.columns:
-        shown.add_column(str(column), justify="left" if table[column].dtype == object else "right")
+        shown.add_column(
+            plain(column), justify="left" if table[column].dtype == object else "right"
+        )
     for row in table.itertuples(index=False):
-        shown.add_row(*(escape(_cell(value)) for value in row))
+        shown.add_row(*(plain(_cell(value)) for value in row))
     out.print(shown)
 
 
@@ -245,7 +262,7 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
             milestone = done == total == 1 or (total > 1 and (total <= 20 or tenth))
             if milestone and line not in told:
                 told.add(line)
-                err.print(line)
+                err.print(plain(line))
 
         yield tell
         return
@@ -258,7 +275,7 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     )
 
     columns = [
-        TextColumn("{task.description:12}"),
+        TextColumn("{task.description:12}", markup=False),
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
         TimeElapsedColumn(),
@@ -270,7 +287,7 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
+                tasks[stage] = bars.add_task(printable(stage), total=total)
             bars.update(tasks[stage], completed=done, total=total)
 
         yield report

@@ -51,7 +51,8 @@ def contribution_maps(
             size.draw(np.abs(values), cmap=SPREAD_COLOURS, vmin=0, vmax=limit)
             name = str(contributions["layer"].to_numpy()[layer])
             # A font may lack the letters of other scripts: such a layer has its letter alone.
-            named = f"{letter}   {shortened(name, _NAMED)}" if name.isascii() else letter
+            drawn = name.isascii() and name.isprintable()
+            named = f"{letter}   {shortened(name, _NAMED)}" if drawn else letter
             for sheet, title in ((signed, named), (size, "without its sign")):
                 sheet.points(deposits, known)
                 sheet.axes.set_title(title, loc="left", pad=4)

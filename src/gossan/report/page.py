@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jinja2
 from matplotlib.figure import Figure
 
+from gossan.printable import printable
 from gossan.report import tables
 
 
@@ -29,10 +30,11 @@ def picture(
 
 
 def render_page(template: str, **content: Any) -> str:
-    """Fill in a template of this package; text of the user's is escaped."""
+    """Fill in a template of this package; text of the user's is escaped, and made printable."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gossan.report"),
         autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
