@@ -111,6 +111,14 @@ class Grid:
         return self.transform.a, -self.transform.e
 
     @property
+    def metres_per_unit(self) -> float:
+        """Length of a CRS unit; of a degree of longitude at the grid's middle."""
+        if not self.crs.is_geographic:
+            return float(self.crs.axis_info[0].unit_conversion_factor)
+        _, south, _, north = self.bounds
+        return 111_320.0 * float(np.cos(np.radians((south + north) / 2)))
+
+    @property
     def cell_area(self) -> float:
         """Area of one cell, in squared CRS units."""
         return self.transform.a * -self.transform.e

@@ -1,6 +1,12 @@
 """Masked-image pretraining: what is hidden, what is judged, and what the backbone then says."""
 
+import contextlib
+import os
 import pickle
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +17,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from gossan import io
-from gossan.exceptions import StudyError, SurveyDataError, TrainingError
+from gossan.exceptions import GossanError, StudyError, SurveyDataError, TrainingError
 from gossan.grid import Grid
 from gossan.nn import training as training_module
 from gossan.nn.masked_autoencoder import (
@@ -441,13 +447,52 @@ def test_a_study_without_a_common_layer_is_told_the_nearest(backbone):
         ({"epochs": 0}, "epochs is 0"),
         ({"hidden_cells": 1.0}, "hidden_cells is 1.0"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
-        ({"window": 25}, "24 × 30 cells, fewer than a window of 25"),
+        ({"window": 25}, "24 × 30 cells, fewer than a window of 25 × 25.*such as 7"),
+        ({"preset": "base", "window": None}, "fewer than a window of 33 × 33.*such as 3"),
+        ({"window": 27, "patch": 27}, "too small for patches of 27 cells: take preset 'small'"),
+        ({"window": 71}, "5,041 tokens"),
+        ({"random_state": -1}, "random_state is -1"),
     ],
 )
 def test_settings_that_cannot_be_are_named(settings, message):
     """With their value and the remedy."""
     with pytest.raises(StudyError, match=message):
         pretrain(stack(), Pretraining(**{**QUICK, **settings}))
+
+
+@pytest.mark.parametrize(
+    ("areas", "message"),
+    [
+        ({}, "There is no area"),
+        ({"here": stack(layers=("Cu", "Cu", "Pb"))}, "here has two layers named 'Cu'"),
+        (
+            {"here": stack(), "there": stack(layers=("As", "Sb", "till"))},
+            "there shares no layer with here: it has As, Sb, till",
+        ),
+    ],
+)
+def test_areas_that_cannot_be_learnt_from_are_named(areas, message):
+    """None, one whose layers cannot be told apart, one that has nothing to do with the others."""
+    with pytest.raises(StudyError, match=message):
+        pretrain(areas, Pretraining(**QUICK))
+
+
+@pytest.mark.parametrize("learn", [pretrain, untrained])
+def test_an_area_smaller_than_a_window_or_its_mask_is_refused(learn):
+    """Taught or not."""
+    with pytest.raises(StudyError, match="fewer than a window of 25"):
+        learn(stack(), Pretraining(**{**QUICK, "window": 25}))
+    with pytest.raises(StudyError, match=r"learnt_from has \(3, 4\) cells and the area \(24, 30\)"):
+        learn(stack(), Pretraining(**QUICK), learnt_from=np.ones((3, 4), dtype=bool))
+
+
+def test_a_wild_value_does_not_flatten_its_layer():
+    """One cell of a forgotten nodata value, and the rest of the layer still varies."""
+    wild = stack()
+    wild.values[1, 12, 12] = 1e38
+    scales = [untrained(e, Pretraining(**QUICK)).learned for e in (stack(), wild)]
+    for name in ("centre", "scale"):
+        np.testing.assert_allclose(scales[1][name], scales[0][name], rtol=0.15)
 
 
 def test_evidence_that_is_all_missing_is_refused():
@@ -568,10 +613,18 @@ def test_a_large_embedding_is_made_once_where_networks_are_kept(backbone, tmp_pa
     assert len(list(tmp_path.glob("*.zarr"))) == 1
 
 
-def test_two_processes_learn_one_backbone():
+@pytest.mark.parametrize("stored", [False, True])
+def test_two_processes_learn_one_backbone(stored, tmp_path):
     """Each from its half of the batches; both end with the same weights, which are returned."""
     settings = Pretraining(**{**QUICK, "epochs": 4, "windows_per_epoch": 256}, devices=2)
     evidence = stack((40, 40))
+    if stored:  # as a study has it; and Dask's threads are at work before the processes part
+        grid = Grid.from_dataarray(evidence)
+        layers = [io.Layer(str(name), "test") for name in evidence["layer"].values]
+        store = io.create_evidence_store(tmp_path / "evidence.zarr", grid, layers)
+        store.write(evidence.values, slice(0, 3), slice(0, 40), slice(0, 40))
+        evidence = store.finish(mask=np.isfinite(evidence.values).any(axis=0))
+        evidence.sum().compute()
     found = pretrain(evidence, settings)
     losses = found.description["validation_loss"]
     assert len(losses) == 4
@@ -579,3 +632,55 @@ def test_two_processes_learn_one_backbone():
     again = pretrain(evidence, settings)
     for name, value in found.learned["weights"].items():
         np.testing.assert_array_equal(again.learned["weights"][name], value)
+
+
+def test_a_process_that_ends_or_fails_is_told_of():
+    """Killed, as when memory runs out; or a loss that is no number."""
+    settings = Pretraining(**{**QUICK, "epochs": 4}, devices=2)
+
+    def kill(done, _):
+        if done == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(TrainingError, match=r"was ended by SIGKILL.*Give fewer devices"):
+        pretrain(stack(), settings, progress=kill)
+    with pytest.raises(TrainingError, match=r"^The (validation )?loss .* smaller learning_rate"):
+        pretrain(stack(), replace(settings, learning_rate=1e18, epochs=30))
+
+
+_TWO_PROCESSES = """
+import os, sys
+import numpy as np, torch
+from gossan import io
+from gossan.grid import Grid
+from gossan.nn.masked_autoencoder import Pretraining, pretrain
+
+torch.set_num_threads(3)
+os.environ["OMP_NUM_THREADS"] = "3"  # as if there were cores enough for more than one a process
+torch.ones(1000, 1000).exp().sum()  # and they were at work before
+grid = Grid.from_bounds((0, 0, 3000, 2400), 100, "EPSG:32650")
+evidence = grid.to_dataarray(np.random.default_rng(0).normal(size=(1, *grid.shape)), layers=["Cu"])
+settings = Pretraining(
+    window=5, epochs=100_000, windows_per_epoch=64, devices=2, accelerator="cpu"
+)
+with io.folder_lock(sys.argv[1]):
+    pretrain(evidence, settings, progress=lambda done, total: print(done, flush=True))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks and processes there")
+def test_two_processes_end_with_the_one_that_started_them(tmp_path):
+    """Killed, it leaves nobody at work in a folder that the next run cannot enter."""
+    command = [sys.executable, "-c", _TWO_PROCESSES, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
+        for line in started.stdout:  # ends if they wait for threads that there are not: never
+            if int(line) == 3:
+                break
+        with pytest.raises(GossanError, match="Another run is writing"), io.folder_lock(tmp_path):
+            pass
+        started.kill()
+    for _ in range(100):
+        with contextlib.suppress(GossanError), io.folder_lock(tmp_path):
+            return
+        time.sleep(0.3)
+    pytest.fail("the folder is still held")

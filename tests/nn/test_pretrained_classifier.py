@@ -405,7 +405,7 @@ def test_other_units_are_refused_and_other_cells_told_of(area, backbone, head):
     with pytest.warns(SurveyDataWarning, match="3 layers, such as 'Pb', is not known here"):
         model.look_at(evidence)
     coarse = evidence.assign_coords(x=evidence["x"] * 3, y=evidence["y"] * 3, unit=units)
-    with pytest.warns(SurveyDataWarning, match="300 across here and 100 where"):
+    with pytest.warns(SurveyDataWarning, match="300 m across here and 100 m where"):
         model.look_at(coarse)
     more = xr.concat([evidence, evidence[[0]].assign_coords(layer=["Ag"])], "layer")
     model.set_params(backbone=pretrain(evidence, Pretraining(**QUICK_PRETRAINING)))

@@ -78,7 +78,7 @@ def read_weights(
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         weights = library.load(content)
-        description = json.loads(header["__metadata__"][_DESCRIPTION])
+        description = dict(json.loads(header["__metadata__"][_DESCRIPTION]))
     except Exception as error:  # whatever the bytes are, they are no weights
         raise SurveyDataError(
             f"{path} holds no weights of gossan, or was cut short ({error}). Nothing in it was "

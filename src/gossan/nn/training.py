@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import tempfile
 import warnings
@@ -20,6 +21,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gossan import io
@@ -45,8 +47,8 @@ class TrainingPlan:
         As Lightning takes them: ``"auto"``, ``"cpu"``, ``"gpu"``; ``"32-true"``,
         ``"bf16-mixed"``.
     devices : int
-        Processes, each on a device of its own (of ``"cpu"``: each with its share of the cores),
-        that learn from other batches and keep one set of weights.
+        Processes, each on a device of its own (of ``"cpu"``: each on one core), that learn from
+        other batches and keep one set of weights. One process alone uses all cores.
     seed : int
         Order of the batches and whatever the network draws while training.
     """
@@ -215,12 +217,24 @@ def train(
         )
         try:
             trainer.fit(
-                learner, training, validation, ckpt_path=_resumed(checkpoint), weights_only=True
+                learner,
+                training,
+                validation,
+                ckpt_path=_resumed(checkpoint, learner),
+                weights_only=True,
             )
         except SystemExit as ended:
             if isinstance(ended.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from ended
             raise
+        except ProcessRaisedException as error:
+            raise TrainingError(_said(error)) from error
+        except ProcessExitedException as error:
+            raise TrainingError(
+                f"A process of the training was ended by {error.signal_name or 'the system'}; as a "
+                "rule there was too little memory. Give fewer devices, or a smaller batch_size. "
+                "Run again to go on from the last epoch that was done."
+            ) from error
         if plan.devices > 1 and checkpoint is not None:  # the book was kept in other processes
             book.load_state_dict(_content(checkpoint / LAST)["callbacks"][book.state_key])
     network.load_state_dict(book.best_weights)
@@ -356,11 +370,25 @@ class _Book(Callback):
         self.progress = progress
         self.record = TrainingRecord()
         self.best_weights: dict[str, Tensor] = {}
+        self._started_by = os.getpid()
+
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:  # noqa: ARG002
+        if self.plan.devices > 1:
+            # The threads of the process that this one was forked from stayed behind with it, and
+            # would be waited for.
+            torch.set_num_threads(1)
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        if self.plan.devices > 1 and os.getppid() != self._started_by:
+            os._exit(1)  # whoever started it was killed: nobody waits for what it learns
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ARG002
         trainer.should_stop = self._out_of_patience  # it was interrupted after its last epoch
-        if self.progress is not None:
-            self.progress(trainer.current_epoch, self.plan.max_epochs)
+        self._tell(trainer, trainer.current_epoch)
+
+    def _tell(self, trainer: pl.Trainer, epochs: int) -> None:
+        if self.progress is not None and trainer.is_global_zero:
+            self.progress(epochs, self.plan.max_epochs)
 
     @property
     def _out_of_patience(self) -> bool:
@@ -394,9 +422,8 @@ class _Book(Callback):
                     trainer.save_checkpoint(partial)
             else:  # writes nothing, but the first process waits for it
                 trainer.save_checkpoint(self.checkpoint / LAST)
-        if self.progress is not None:
-            total = self.plan.max_epochs
-            self.progress(total if trainer.should_stop else trainer.current_epoch + 1, total)
+        done = trainer.current_epoch + 1
+        self._tell(trainer, self.plan.max_epochs if trainer.should_stop else done)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -413,6 +440,12 @@ class _Book(Callback):
         )
 
 
+def _said(error: ProcessRaisedException) -> str:
+    """What an exception in another process said: of its traceback, which is text, the last line."""
+    last = error.msg.strip().splitlines()[-1]
+    return last.removeprefix(f"{TrainingError.__module__}.{TrainingError.__qualname__}: ")
+
+
 def _mean(trainer: pl.Trainer, losses: list[tuple[Tensor, int]]) -> float:
     """Mean over the samples of all devices: the last batch of an epoch is a short one."""
     total = torch.stack([loss * count for loss, count in losses]).sum()
@@ -421,11 +454,16 @@ def _mean(trainer: pl.Trainer, losses: list[tuple[Tensor, int]]) -> float:
     return float(total / count)
 
 
-def _resumed(checkpoint: Path | None) -> Path | None:
-    """The checkpoint to go on from, checked to hold plain tensors only."""
+def _resumed(checkpoint: Path | None, learner: nn.Module) -> Path | None:
+    """The checkpoint to go on from, checked to hold plain tensors only, of this network."""
     if checkpoint is None or not (checkpoint / LAST).exists():
         return None
-    _content(checkpoint / LAST)
+    own = {name: value.shape for name, value in learner.state_dict().items()}
+    found = _content(checkpoint / LAST)["state_dict"]
+    if {name: value.shape for name, value in found.items()} != own:
+        raise _damaged(checkpoint / LAST, "it holds another network")
+    if not all(value.isfinite().all() for value in found.values()):
+        raise _damaged(checkpoint / LAST, "its weights are no numbers")
     return checkpoint / LAST
 
 
@@ -437,11 +475,15 @@ def _content(path: Path) -> dict[str, Any]:
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     except Exception as error:
-        raise SurveyDataError(
-            f"{path} is no checkpoint of an interrupted training, or is damaged ({error}). "
-            "Remove it to train from the start."
-        ) from error
+        raise _damaged(path, error) from error
     return content
+
+
+def _damaged(path: Path, reason: object) -> SurveyDataError:
+    return SurveyDataError(
+        f"{path} is no checkpoint of an interrupted training, or is damaged ({reason}). "
+        "Remove it to train from the start."
+    )
 
 
 @contextlib.contextmanager

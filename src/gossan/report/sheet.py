@@ -251,7 +251,7 @@ class Sheet:
 
     def _scale_bar(self) -> None:
         """Two-tone bar of a round length; true along the easting at the map's middle."""
-        metres = _metres_per_unit(self.grid)
+        metres = self.grid.metres_per_unit
         longest = 0.7 * self.column_width / self.inches_per_unit * metres
         length = _round_down(longest)
         inches = length / metres * self.inches_per_unit
@@ -363,13 +363,6 @@ def _display_unit(grid: Grid) -> tuple[float, str]:
     if unit not in ("metre", "meter"):
         return 1.0, unit if unit.isascii() else "CRS units"
     return (1000.0, "km") if max(east - west, north - south) >= 5000 else (1.0, "m")
-
-
-def _metres_per_unit(grid: Grid) -> float:
-    if not grid.crs.is_geographic:
-        return float(grid.crs.axis_info[0].unit_conversion_factor)
-    _, south, _, north = grid.bounds
-    return 111_320.0 * float(np.cos(np.radians((south + north) / 2)))
 
 
 def northward_stretch(grid: Grid) -> float:

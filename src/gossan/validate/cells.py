@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from gossan.annotate import label_decided
-from gossan.evidence import CellFeatures, valid_cells
+from gossan.draws import DrawEnsemble
+from gossan.evidence import CellFeatures, FeatureSubset, valid_cells
 from gossan.grid import Grid
 from gossan.looks import learns_in_folds, looked_at, taught
 
@@ -90,7 +92,9 @@ class ModelView:
     def __init__(self, model: Any, cells: StudyCells) -> None:
         self.cells = cells
         self._model = model
-        self._whole = None if learns_in_folds(model) else self._taught(None)
+        self._in_folds = learns_in_folds(model)
+        if not self._in_folds:
+            _ = self._of_whole  # now, so that workers need not each do it
 
     def within(self, shown: IntArray | None = None) -> tuple[Any, CellFeatures]:
         """The model and what it looks at, where some cells are shown; default: all.
@@ -100,13 +104,39 @@ class ModelView:
         shown : ndarray of int, optional
             Cells to train on.
         """
-        if self._whole is not None:
-            return self._whole
-        seen = None
-        if shown is not None:
-            seen = np.zeros(self.cells.features.evidence.shape[1:], dtype=bool)
-            seen[self.cells.rows[shown], self.cells.columns[shown]] = True
+        if shown is None or not self._in_folds:
+            return self._of_whole
+        seen = np.zeros(self.cells.features.evidence.shape[1:], dtype=bool)
+        seen[self.cells.rows[shown], self.cells.columns[shown]] = True
         return self._taught(seen)
+
+    def fit(
+        self, ensemble: DrawEnsemble, shown: IntArray | None = None
+    ) -> tuple[DrawEnsemble, CellFeatures]:
+        """Fit an ensemble of this model, and give what the model looks at.
+
+        Parameters
+        ----------
+        ensemble : DrawEnsemble
+            Fitted in place; its estimator is replaced by the model as it is taught here.
+        shown : ndarray of int, optional
+            Cells to train on; default: all.
+        """
+        model, features = self.within(shown)
+        cells = self.cells
+        part = np.arange(len(cells.labels)) if shown is None else shown
+        ensemble.set_params(estimator=model).fit(
+            FeatureSubset(features, part),
+            cells.training_labels[part],
+            cells.coordinates[part],
+            layers=FeatureSubset(cells.features, part),
+            groups=cells.deposits[part],
+        )
+        return ensemble, features
+
+    @cached_property
+    def _of_whole(self) -> tuple[Any, CellFeatures]:
+        return self._taught(None)
 
     def _taught(self, seen: npt.NDArray[np.bool_] | None) -> tuple[Any, CellFeatures]:
         evidence = self.cells.features.evidence

@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from gossan.draws import DrawEnsemble, Sampler, score_and_spread
 from gossan.evaluate import held_out_summary, rank_bounds, rank_stability
-from gossan.evidence import FeatureSubset, feature_blocks
+from gossan.evidence import feature_blocks
 from gossan.predict import predict_map
 from gossan.validate.cells import (
     FloatArray,
@@ -158,7 +158,7 @@ def draw_stability(
     The whole ensemble of ``n_draws`` is fitted ``repeats`` times, each with its own seed, and
     scores a uniform sample of the study's cells; see :func:`gossan.evaluate.rank_stability`.
     """
-    model, features = ModelView(model, cells).within()
+    view = ModelView(model, cells)
     rng = np.random.default_rng(random_state)
     count = min(max_cells, len(cells.labels))
     shown = np.sort(rng.choice(len(cells.labels), count, replace=False))
@@ -167,13 +167,7 @@ def draw_stability(
     tell(0)
     for repeat in range(repeats):
         ensemble = DrawEnsemble(model, negatives, n_draws, random_state + 1 + repeat)
-        ensemble.fit(
-            features,
-            cells.training_labels,
-            cells.coordinates,
-            layers=cells.features,
-            groups=cells.deposits,
-        )
+        ensemble, features = view.fit(ensemble)
         maps.append(score_cells(ensemble, features, shown))
         tell(repeat + 1)
     return dict(rank_stability(np.stack(maps), top=top))
@@ -252,20 +246,11 @@ def _run_fold(
     done: Callable[[int], None],
 ) -> dict[str, Any]:
     """Fit one model a background part, rank the held-out deposits; all plain JSON values."""
-    cells = view.cells
     bounds, scores, quantiles, n_training = [], [], [], []
     for part in range(int(parts.max()) + 1):
         in_part = (parts == part) | (parts == -2 - part)
         shown = train[~in_part[train]]
-        model, features = view.within(shown)
-        fitted = clone(ensemble).set_params(estimator=model)
-        fitted.fit(
-            FeatureSubset(features, shown),
-            cells.training_labels[shown],
-            cells.coordinates[shown],
-            layers=FeatureSubset(cells.features, shown),
-            groups=cells.deposits[shown],
-        )
+        fitted, features = view.fit(clone(ensemble), shown)
         background = score_cells(fitted, features, np.flatnonzero(parts == part))
         at_deposits = score_cells(fitted, features, centres[held_out])
         bounds.append(rank_bounds(at_deposits, background))

@@ -111,16 +111,8 @@ class Setting:
         self, workflow: Workflow, drawn: DrawnNegatives, shown: IntArray
     ) -> tuple[DrawEnsemble, CellFeatures]:
         """A workflow's ensemble on the draws given, and what it looks at."""
-        model, features = self.views[workflow.view].within(shown)
-        ensemble = DrawEnsemble(model, drawn, workflow.n_draws, self.random_state)
-        y, coordinates = self.cells.training_labels[shown], self.cells.coordinates[shown]
-        ensemble.fit(
-            FeatureSubset(features, shown),
-            y,
-            coordinates,
-            groups=self.cells.deposits[shown],
-        )
-        return ensemble, features
+        ensemble = DrawEnsemble(workflow.model, drawn, workflow.n_draws, self.random_state)
+        return self.views[workflow.view].fit(ensemble, shown)
 
     def pieces(self) -> Iterator[tuple[int, int]]:
         """Folds and parts of the background, then the whole."""

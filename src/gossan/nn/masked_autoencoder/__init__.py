@@ -9,7 +9,7 @@ from gossan.nn.masked_autoencoder.network import (
     judged_values,
     reconstruction_loss,
 )
-from gossan.nn.masked_autoencoder.pretraining import Pretraining, pretrain, untrained
+from gossan.nn.masked_autoencoder.pretraining import pretrain, untrained
 from gossan.nn.masked_autoencoder.reconstruction import (
     ReconstructedRectangle,
     Reconstruction,
@@ -18,6 +18,7 @@ from gossan.nn.masked_autoencoder.reconstruction import (
     reconstruct_rectangle,
     reconstruction_scores,
 )
+from gossan.nn.masked_autoencoder.settings import Pretraining
 
 __all__ = [
     "PRESETS",

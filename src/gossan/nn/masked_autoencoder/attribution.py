@@ -91,6 +91,11 @@ class EmbeddedScore:
 
         with torch.no_grad():
             difference = float(score(values) - score(start))
+        if not np.isfinite(difference):
+            raise TrainingError(
+                f"The score of the cell at row {row}, column {column} is no number: nothing can be "
+                "shared out. Were the network's weights damaged, run again."
+            )
         if abs(difference) < _LEAST:
             return np.zeros(self.layers)
         steps, missed = _STEPS, np.inf

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import xarray as xr
+from pydantic import ValidationError
 from torch import Tensor
 
 from gossan import io
@@ -24,14 +25,13 @@ from gossan.mistakes import suggest
 from gossan.nn.devices import chosen_device
 from gossan.nn.masked_autoencoder.measures import check_measures
 from gossan.nn.masked_autoencoder.network import Architecture, MaskedAutoencoder
+from gossan.nn.masked_autoencoder.settings import Pretraining
 from gossan.nn.masked_autoencoder.windows import Area, Standard, area_digest, read_with_halo
+from gossan.nn.masked_autoencoder.written import as_read, as_written
 
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
 
-_KIND = "masked autoencoder"
-_ARRAYS = ("binary", "centre", "scale")
-_NETWORK = "network/"
 _WINDOWS_AT_ONCE = 128
 _BYTES_HELD = 2_000_000_000
 """Embeddings that are held in memory; larger ones are made block by block when asked for."""
@@ -79,6 +79,11 @@ class Backbone:
     def description(self) -> dict[str, Any]:
         """Areas, settings and losses of the pretraining."""
         return self.learned["description"]
+
+    @property
+    def settings(self) -> Pretraining:
+        """How it was pretrained; of an untaught copy, how it would have been."""
+        return Pretraining(**self.description["settings"])
 
     @property
     def window(self) -> int:
@@ -192,9 +197,8 @@ class Backbone:
 
     def untrained(self) -> Backbone:
         """The same network with the weights it started from."""
-        seed = int(self.description.get("settings", {}).get("random_state", 0))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(self.settings.random_state)
             network = MaskedAutoencoder(len(self.layers), self.architecture, self._binary)
         weights = {name: value.numpy() for name, value in network.state_dict().items()}
         kept = ("settings", "layers", "units", "cell_size")
@@ -266,7 +270,7 @@ class Backbone:
 
     def save(self, file: str | os.PathLike[str]) -> None:
         """Write it as one ``.safetensors`` file, which holds numbers and text alone."""
-        io.write_weights(file, *self._written())
+        io.write_weights(file, *as_written(self.learned))
 
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> Self:
@@ -279,35 +283,12 @@ class Backbone:
         """
         weights, record = io.read_weights(file)
         try:
-            return cls._read(weights, record)
+            return cls(as_read(weights, record))
         except (LookupError, TypeError, ValueError, RuntimeError, StudyError) as error:
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             raise SurveyDataError(
-                f"{file} is no backbone, or is damaged ({error}). `gossan pretrain` makes one."
+                f"{file} is no backbone, or is damaged ({reason}). `gossan pretrain` makes one."
             ) from error
-
-    def _written(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-        arrays = {name: self.learned[name] for name in _ARRAYS}
-        weights = {f"{_NETWORK}{name}": v for name, v in self.learned["weights"].items()}
-        plain = {n: v for n, v in self.learned.items() if n not in (*_ARRAYS, "weights")}
-        return {**arrays, **weights}, {**plain, "kind": _KIND}
-
-    @classmethod
-    def _read(cls, arrays: dict[str, npt.NDArray[Any]], record: dict[str, Any]) -> Self:
-        if record.get("kind") != _KIND:
-            raise ValueError(f"it holds {record.get('kind', 'another network')}")
-        learned: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
-        learned |= {name: record[name] for name in ("layers", "architecture", "description")}
-        learned["weights"] = {
-            name.removeprefix(_NETWORK): value
-            for name, value in arrays.items()
-            if name.startswith(_NETWORK)
-        }
-        backbone = cls(learned)
-        backbone.architecture.check()
-        if {len(arrays[name]) for name in _ARRAYS} != {len(backbone.layers)}:
-            raise ValueError("its layers and their scales differ in number")
-        backbone.network()
-        return backbone
 
     def __sklearn_clone__(self) -> Backbone:
         return self

@@ -29,7 +29,8 @@ from gossan.nn.masked_autoencoder.heads import (
     temperature,
 )
 from gossan.nn.masked_autoencoder.measures import check_measures
-from gossan.nn.masked_autoencoder.pretraining import Pretraining, pretrain, untrained
+from gossan.nn.masked_autoencoder.pretraining import pretrain, untrained
+from gossan.nn.masked_autoencoder.settings import Pretraining
 
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
@@ -225,6 +226,10 @@ class PretrainedClassifier(CellClassifier):
                 f"backbone is {self.backbone!r}: give a Backbone, such as `Backbone.load(file)`."
             )
         chosen_device(self.accelerator)
+        if self.backbone_window is not None and self.backbone_window % 2 == 0:
+            raise StudyError(
+                f"backbone_window is {self.backbone_window}: it counts cells across, and is odd."
+            )
         self.pretraining.check()
 
     def learn_evidence(
@@ -316,7 +321,29 @@ class PretrainedClassifier(CellClassifier):
         Returns
         -------
         ndarray of shape (n, layers)
+
+        Raises
+        ------
+        StudyError
+            If a cell lies outside the area, or the background has other layers.
+        TrainingError
+            If attributions do not add up to a score, unless such cells are skipped.
         """
+        cells, background = np.asarray(cells), np.asarray(background)
+        layers, *shape = evidence.shape
+        outside = [
+            c for c in cells.tolist() if not all(0 <= k < n for k, n in zip(c, shape, strict=True))
+        ]
+        if outside:
+            row, column = outside[0]
+            raise StudyError(
+                f"There is no cell at row {row}, column {column}: the area has {shape[0]} × "
+                f"{shape[1]}."
+            )
+        if background.shape[1:] != (layers,) or not len(background):
+            raise StudyError(
+                f"background is {background.shape}: give the {layers} layers of one cell at least."
+            )
         heads = [self] if members is None else list(members)
         explained = (TunedScore if self.head == "finetune" else EmbeddedScore)(
             self._learnt,
@@ -392,10 +419,11 @@ class PretrainedClassifier(CellClassifier):
 
     def _standardised(self, X: FloatArray) -> Tensor:
         """Windows of the backbone's layers, in its scale."""
-        if X.ndim != 4 or X.shape[2] != self.window:
+        wanted = (len(self._learnt.layers), self.window, self.window)
+        if X.shape[1:] != wanted:
             raise StudyError(
-                f"head='finetune' looks at windows: give (n, layers, {self.window}, {self.window}),"
-                f" not {X.shape}."
+                "head='finetune' looks at windows of the backbone's layers: give "
+                f"{('n', *wanted)}, not {X.shape}."
             )
         scaled = self._learnt.standard.applied(np.moveaxis(X, 1, 0))
         return torch.from_numpy(scaled).transpose(0, 1)

@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from gossan.exceptions import StudyError, SurveyDataWarning
+from gossan.grid import Grid
 
 _CELLS_ALIKE = 1.25
 """Cells this many times larger or smaller are told of."""
@@ -21,8 +21,8 @@ def measures(areas: Sequence[xr.DataArray]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``layers`` of all of them; ``units``, by layer, where they are known; ``cell_size`` in units
-        of the CRS, or None.
+        ``layers`` of all of them; ``units``, by layer, where they are known; ``cell_size`` in
+        metres, or None.
 
     Raises
     ------
@@ -79,8 +79,8 @@ def check_measures(evidence: xr.DataArray, learnt: dict[str, Any]) -> None:
     own, other = _cell_size(evidence), learnt.get("cell_size")
     if own and other and not 1 / _CELLS_ALIKE <= own / other <= _CELLS_ALIKE:
         warnings.warn(
-            f"The cells are {own:g} across here and {other:g} where the network learns: its "
-            "windows show another extent of ground.",
+            f"The cells are {own:.4g} m across here and {other:.4g} m where the network learns: "
+            "its windows show another extent of ground.",
             SurveyDataWarning,
             stacklevel=3,
         )
@@ -94,6 +94,8 @@ def _units(evidence: xr.DataArray) -> dict[str, str]:
 
 
 def _cell_size(evidence: xr.DataArray) -> float | None:
-    if "x" not in evidence.coords or evidence.sizes["x"] < 2:
+    """Width of a cell in metres; None where there is no CRS to tell it."""
+    if evidence.rio.crs is None:
         return None
-    return float(abs(np.diff(evidence["x"].to_numpy()[:2])[0]))
+    grid = Grid.from_dataarray(evidence)
+    return grid.cell_size[0] * grid.metres_per_unit

@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from gossan.exceptions import StudyError
 
+_MOST_TOKENS = 4_096
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -57,6 +59,12 @@ class Architecture:
             raise StudyError(
                 f"window is {self.window} and patch {self.patch}: the window must hold whole "
                 "patches."
+            )
+        if self.tokens > _MOST_TOKENS:
+            raise StudyError(
+                f"window is {self.window} and patch {self.patch}: that makes {self.tokens:,} "
+                f"tokens, of which every one looks at every other; {_MOST_TOKENS:,} at most. Set a "
+                "smaller window or a larger patch."
             )
         for part in ("", "decoder_"):
             width, heads = getattr(self, f"{part}width"), getattr(self, f"{part}heads")

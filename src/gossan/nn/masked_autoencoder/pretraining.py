@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,15 @@ from torch import Tensor
 
 from gossan.evidence import CellFeatures, valid_cells
 from gossan.exceptions import StudyError, SurveyDataError
-from gossan.mistakes import suggest
-from gossan.nn.devices import check_devices, check_precision
 from gossan.nn.masked_autoencoder.backbone import Backbone
 from gossan.nn.masked_autoencoder.measures import measures
 from gossan.nn.masked_autoencoder.network import (
-    PRESETS,
     Architecture,
     MaskedAutoencoder,
     judged_values,
     reconstruction_loss,
 )
+from gossan.nn.masked_autoencoder.settings import Pretraining
 from gossan.nn.masked_autoencoder.windows import (
     Area,
     GatheredWindows,
@@ -46,91 +44,15 @@ from gossan.nn.training import (
 )
 
 BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.floating[Any]]
 
+_WILD = 0.0005
+"""Share of a layer's values at either end that scales are not taken from."""
 _SAMPLE = 200_000
 """Cells that scales are taken from, where an area holds more."""
 _JUDGED = 1_024
 """Windows that an epoch is judged by."""
 _SHARE_WITH_HIDDEN_LAYERS = 0.5
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """How a masked autoencoder is pretrained.
-
-    Attributes
-    ----------
-    preset : {"small", "base"}
-    window, patch : int or None
-        In place of the preset's.
-    hidden_cells : float
-        Share of the tokens of a window that are hidden.
-    hidden_layers : float
-        Share of the layers that are hidden in the whole window, in half of the windows.
-    epochs, windows_per_epoch : int
-        How long it learns.
-    batch_size : int
-    learning_rate, weight_decay : float
-        Of AdamW; the rate rises for a tenth of the steps and falls as a cosine.
-    accelerator, devices, precision
-        As :class:`gossan.nn.training.TrainingPlan` takes them.
-    random_state : int
-    """
-
-    preset: str = "small"
-    window: int | None = None
-    patch: int | None = None
-    hidden_cells: float = 0.75
-    hidden_layers: float = 0.25
-    epochs: int = 20
-    windows_per_epoch: int = 12_800
-    batch_size: int = 128
-    learning_rate: float = 0.001
-    weight_decay: float = 0.01
-    accelerator: str = "auto"
-    devices: int = 1
-    precision: str = "32-true"
-    random_state: int = 0
-
-    @property
-    def architecture(self) -> Architecture:
-        """The sizes of the network.
-
-        Raises
-        ------
-        StudyError
-            If the preset is unknown, or the sizes do not fit together.
-        """
-        if self.preset not in PRESETS:
-            raise StudyError(f"Unknown preset {self.preset!r}.{suggest(self.preset, PRESETS)}")
-        sizes = asdict(PRESETS[self.preset])
-        own = {"window": self.window, "patch": self.patch}
-        found = Architecture(**{**sizes, **{k: v for k, v in own.items() if v is not None}})
-        found.check()
-        return found
-
-    def check(self) -> None:
-        """Raise :class:`StudyError` if a setting cannot be."""
-        tokens = self.architecture.tokens
-        for name in ("epochs", "windows_per_epoch", "batch_size", "devices"):
-            if getattr(self, name) < 1:
-                raise StudyError(f"{name} is {getattr(self, name)}: at least 1 is needed.")
-        for name in ("hidden_cells", "hidden_layers"):
-            if not 0 <= getattr(self, name) < 1:
-                raise StudyError(f"{name} is {getattr(self, name)}: give a share below 1.")
-        if self.hidden_cells * tokens < 1 and self.hidden_layers == 0:
-            raise StudyError("Nothing would be hidden: raise hidden_cells or hidden_layers.")
-        if not 0 < self.learning_rate < math.inf:
-            raise StudyError(f"learning_rate is {self.learning_rate}: give a number above 0.")
-        if not 0 <= self.weight_decay < math.inf:
-            raise StudyError(f"weight_decay is {self.weight_decay}: give 0 or more.")
-        check_precision(self.precision)
-        check_devices(self.accelerator, self.devices)
-
-    @property
-    def visible(self) -> int:
-        """Tokens of a window that the encoder sees."""
-        return max(1, round((1.0 - self.hidden_cells) * self.architecture.tokens))
 
 
 def pretrain(
@@ -177,8 +99,8 @@ def pretrain(
     settings = Pretraining() if settings is None else settings
     settings.check()
     named = {"area": areas} if isinstance(areas, xr.DataArray) else dict(areas)
-    layers = list(dict.fromkeys(str(n) for e in named.values() for n in e["layer"].to_numpy()))
-    _check_sizes(named, settings.architecture)
+    layers = _common_layers(named)
+    _check_sizes(named, settings.architecture, learnt_from)
     alike = measures(list(named.values()))
     hidden = [None if learnt_from is None or k else ~learnt_from for k in range(len(named))]
     parts = [
@@ -202,7 +124,8 @@ def untrained(
 ) -> Backbone:
     """The same network with the weights it starts from: what pretraining is measured by."""
     settings.check()
-    layers = [str(name) for name in areas["layer"].to_numpy()]
+    layers = _common_layers({"area": areas})
+    _check_sizes({"area": areas}, settings.architecture, learnt_from)
     hidden = None if learnt_from is None else ~learnt_from
     part = Area(areas, _order(areas, layers), np.empty(0, dtype=bool), hidden)
     standard, binary = _standard([part], settings.random_state)
@@ -238,19 +161,58 @@ def _backbone(
     )
 
 
-def _check_sizes(areas: Mapping[str, xr.DataArray], sizes: Architecture) -> None:
+def _common_layers(areas: Mapping[str, xr.DataArray]) -> list[str]:
+    """Layers of all areas, those of the first one first; every area must share some."""
+    if not areas:
+        raise StudyError("There is no area to learn from: give the evidence of one at least.")
+    found: list[str] = []
+    for name, evidence in areas.items():
+        own = [str(layer) for layer in evidence["layer"].to_numpy()]
+        twice = next((layer for layer in own if own.count(layer) > 1), None)
+        if twice is not None:
+            raise StudyError(f"{name} has two layers named {twice!r}: give each its own name.")
+        if found and not set(own) & set(found):
+            raise StudyError(
+                f"{name} shares no layer with {', '.join(list(areas)[: list(areas).index(name)])}: "
+                f"it has {', '.join(own[:5])}, …; they have {', '.join(found[:5])}, … Name the "
+                "same layers alike."
+            )
+        found += [layer for layer in own if layer not in found]
+    return found
+
+
+def _check_sizes(
+    areas: Mapping[str, xr.DataArray], sizes: Architecture, learnt_from: BoolArray | None
+) -> None:
     for name, evidence in areas.items():
         rows, columns = evidence.shape[1:]
         if min(rows, columns) < sizes.window:
+            smaller = _smaller(min(rows, columns), sizes.patch)
+            remedy = (
+                f"Set a smaller window, such as {smaller}."
+                if smaller
+                else f"That is too small for patches of {sizes.patch} cells: take preset 'small'."
+            )
             raise StudyError(
                 f"{name} has {rows} × {columns} cells, fewer than a window of {sizes.window} × "
-                f"{sizes.window}. Set a smaller window, such as {_smaller(min(rows, columns))}."
+                f"{sizes.window}. {remedy}"
             )
+    first = next(iter(areas.values()))
+    if learnt_from is not None and learnt_from.shape != first.shape[1:]:
+        raise StudyError(
+            f"learnt_from has {learnt_from.shape} cells and the area {first.shape[1:]}: give one "
+            "for each cell."
+        )
 
 
-def _smaller(length: int) -> int:
-    """The largest odd window of a third of the area."""
-    return max(1, (length // 3 - 1) | 1)
+def _smaller(length: int, patch: int) -> int:
+    """The largest window of about a third of the area that is odd and holds whole patches.
+
+    0 where there is none.
+    """
+    longest = min(max(length // 3, patch), length)
+    fit = [width for width in range(patch, longest + 1, patch) if width % 2]
+    return max(fit, default=0)
 
 
 def _order(evidence: xr.DataArray, layers: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -265,14 +227,25 @@ def _standard(areas: Sequence[Area], seed: int) -> tuple[Standard, BoolArray]:
     observed = np.isfinite(sample)
     if not observed.any():
         raise SurveyDataError("The evidence is missing in every cell: there is nothing to learn.")
-    values = np.where(observed, sample, 0.0).astype(np.float64)
+    values = np.where(observed, sample, 0.0)
     binary = np.all(~observed | (values == 0) | (values == 1), axis=1) & observed.any(axis=1)
-    count = np.maximum(observed.sum(axis=1), 1)
-    mean = values.sum(axis=1) / count
-    spread = np.sqrt((np.where(observed, values - mean[:, None], 0.0) ** 2).sum(axis=1) / count)
-    centre = np.where(binary, 0.0, mean).astype(np.float32)
-    scale = np.where(binary | (spread == 0), 1.0, spread).astype(np.float32)
+    centre = np.zeros(len(sample), dtype=np.float32)
+    scale = np.ones(len(sample), dtype=np.float32)
+    for layer in np.flatnonzero(observed.any(axis=1) & ~binary):
+        centre[layer], scale[layer] = _centre_and_scale(sample[layer, observed[layer]])
     return Standard(centre, scale), binary
+
+
+def _centre_and_scale(values: FloatArray) -> tuple[float, float]:
+    """Mean and standard deviation, but that a few wild values do not count."""
+    values = values.astype(np.float64)
+    # To the next value inside: of few values too the outermost at either end does not count.
+    low = np.quantile(values, _WILD, method="higher")
+    high = np.quantile(values, 1.0 - _WILD, method="lower")
+    if low < high:
+        values = np.clip(values, low, high)
+    spread = float(values.std())
+    return float(values.mean()), spread if spread > 0 else 1.0
 
 
 def _cells(area: Area, seed: int) -> npt.NDArray[np.float32]:

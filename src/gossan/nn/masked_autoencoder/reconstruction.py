@@ -14,10 +14,11 @@ from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 from scipy.special import expit
 from torch import Tensor
 
-from gossan.exceptions import SurveyDataError
+from gossan.exceptions import StudyError, SurveyDataError
 from gossan.nn.masked_autoencoder.backbone import Backbone, device_of
 from gossan.nn.masked_autoencoder.network import judged_values
-from gossan.nn.masked_autoencoder.pretraining import MaskedLoss, Pretraining
+from gossan.nn.masked_autoencoder.pretraining import MaskedLoss
+from gossan.nn.masked_autoencoder.settings import Pretraining
 from gossan.nn.masked_autoencoder.windows import (
     Area,
     WindowSource,
@@ -93,16 +94,20 @@ def reconstruct(
     hidden_layers : bool, default False
         Hide whole layers, and no cell; otherwise cells with all their layers.
     count : int, default 512
-        Windows, drawn at random.
+        Windows, drawn at random; at least 1.
     accelerator : str, default "cpu"
     seed : int, default 0
 
     Raises
     ------
+    StudyError
+        If ``count`` is below 1.
     SurveyDataError
         If the area is too small for a block that judges.
     """
-    settings = Pretraining(**backbone.description["settings"])
+    if count < 1:
+        raise StudyError(f"count is {count}: at least 1 window is needed.")
+    settings = backbone.settings
     _, centres = training_and_validation(evidence, backbone.window, seed=settings.random_state)
     if not centres.any():
         raise SurveyDataError("The area is too small for blocks that the backbone did not see.")
@@ -175,7 +180,7 @@ def reconstruct_rectangle(
     scaled = torch.from_numpy(backbone.standard.applied(truth))
     windows = scaled.unflatten(2, (count[1], window)).unflatten(1, (count[0], window))
     windows = windows.permute(1, 3, 0, 2, 4).flatten(0, 1)  # (n, layers, window, window)
-    settings = Pretraining(**backbone.description["settings"])
+    settings = backbone.settings
     generator = torch.Generator().manual_seed(seed)
     keep = _shown_tokens(backbone, settings, len(windows), generator)
     found = _reconstructed(backbone, windows, keep, None, accelerator)

@@ -260,7 +260,10 @@ def read_with_halo(
     inside = tuple(slice(max(a, 0), min(b, limit)) for a, b, limit in spans)
     here = tuple(slice(s.start - a, s.stop - a) for s, (a, _, _) in zip(inside, spans, strict=True))
     values = area.evidence.data[(slice(None), *inside)]
-    values = np.asarray(values.compute() if isinstance(values, da.Array) else values)
+    if isinstance(values, da.Array):
+        # Processes that train together are forked, and Dask's threads stay behind in the first.
+        values = values.compute(scheduler="synchronous")
+    values = np.asarray(values)
     known = area.order >= 0
     block = np.full((len(area.order), *values.shape[1:]), np.nan, dtype=np.float32)
     block[known] = values[area.order[known]]
