@@ -126,3 +126,11 @@ def test_what_only_shows_makes_no_stage_anew(tmp_path: Path, monkeypatch: Any) -
     assert keys._own_code.__wrapped__() == before
     (package / "grid.py").write_text("# another text")
     assert keys._own_code.__wrapped__() != before
+
+
+def test_a_backbone_in_the_home_of_an_unknown_user_is_named(tmp_path: Path) -> None:
+    """`~nouser` is nobody's folder here: the file and the setting are told."""
+    study = gs.read_study(write_district(synthetic_district(0, shape=(30, 30)), tmp_path))
+    asked = study.with_method("masked-pretraining", backbone="~nouser/x.safetensors")
+    with pytest.raises(StudyError, match=r"study\.toml: backbone = '~nouser/x\.safetensors'"):
+        check_settings(asked)

@@ -57,12 +57,19 @@ def backbone_file(study: Study) -> Path | None:
     Raises
     ------
     StudyError
-        If nothing is there, naming the nearest file that is.
+        If nothing is there, naming the nearest file that is; or if it is the home folder of a
+        user whom this machine does not know.
     """
     name = study.method.parameters.get("backbone")
     if not isinstance(name, str):
         return None
-    file = study.path.resolve().parent / Path(name).expanduser()
+    try:
+        file = study.path.resolve().parent / Path(name).expanduser()
+    except RuntimeError as error:
+        raise StudyError(
+            f"{study.path}: backbone = {name!r} lies in the home folder of a user who is unknown "
+            "here. Write the path from the study file's folder, or the whole path."
+        ) from error
     if not file.is_file():
         raise StudyError(
             f"{study.path}: no backbone at {file}.{nearest_file(file)} `gossan pretrain` makes one."
