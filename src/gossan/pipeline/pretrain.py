@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 from gossan import io
 from gossan.exceptions import StudyError
+from gossan.io.files import cannot_write
 from gossan.pipeline.folder import Progress, run_folder
-from gossan.pipeline.inputs import opened
+from gossan.pipeline.inputs import OpenStudy, opened
 from gossan.pipeline.settings import masked_autoencoders
 from gossan.study import Study
 
@@ -50,27 +52,25 @@ def pretrain_study(
     Raises
     ------
     StudyError
-        If two studies have one name, a setting cannot be, or PyTorch is not installed.
+        If two studies have one name or are one file, a further area has no layer of the first, a
+        setting cannot be, or PyTorch is not installed.
+    GossanError
+        If the file cannot be written: told before anything is learnt.
     """
     masked_autoencoder = masked_autoencoders()
     plan = masked_autoencoder.Pretraining(**{"random_state": study.seed, **settings})
     plan.check()
     file = study.path.resolve().parent / BACKBONE if output is None else Path(output)
-    if file.suffix != ".safetensors":
-        raise StudyError(f"{file} cannot hold a backbone: name it …{file.stem}.safetensors.")
     studies = [study, *also]
-    names = [each.name for each in studies]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise StudyError(
-            f"Two studies are named {twice.pop()!r}: give each area a name of its own."
-        )
+    _refuse_twice(studies)
+    _refuse_unwritable(file)
     tell = progress or (lambda *_: None)
     with ExitStack() as stack:
         at_hand = [
             stack.enter_context(opened(each, run_folder(each), _called(tell, each, len(studies))))
             for each in studies
         ]
+        _refuse_strange(studies, at_hand)
         kept = at_hand[0].run.path / ".stages" / "networks"
         with io.networks_kept(kept):
             backbone = masked_autoencoder.pretrain(
@@ -80,6 +80,49 @@ def pretrain_study(
             )
         backbone.save(file)
     return file
+
+
+def _refuse_twice(studies: Sequence[Study]) -> None:
+    """Run folders and messages tell areas apart by name."""
+    named: dict[str, Path] = {}
+    for study in studies:
+        file, other = study.path.resolve(), named.get(study.name)
+        if other is not None:
+            remedy = "give each area a name of its own"
+            if other == file:
+                remedy = f"{study.path} is given twice. Name only further studies with --also"
+            raise StudyError(f"Two studies are named {study.name!r}: {remedy}.")
+        named[study.name] = file
+
+
+def _refuse_unwritable(file: Path) -> None:
+    """An hour's learning must have a place to go to."""
+    if file.suffix != ".safetensors" or file.is_dir():
+        raise StudyError(f"{file} cannot hold a backbone: name a file …{file.stem}.safetensors.")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise cannot_write(file, error) from error
+
+
+def _refuse_strange(studies: Sequence[Study], at_hand: Sequence[OpenStudy]) -> None:
+    """Layers are matched by name: an area without any of the first's has nothing to add to it."""
+    layers = [set(found.evidence["layer"].to_numpy().astype(str)) for found in at_hand]
+    for study, own in zip(studies[1:], layers[1:], strict=True):
+        if not own & layers[0]:
+            raise StudyError(
+                f"{study.path} has no layer of {studies[0].path}: {_some(own)} there, "
+                f"{_some(layers[0])} here. Layers are matched by name: give the same layer the "
+                "same name in both, or leave that study out."
+            )
+
+
+def _some(layers: set[str]) -> str:
+    """The first few names."""
+    shown = sorted(layers)[:4]
+    return ", ".join(shown) + (" …" if len(layers) > len(shown) else "")
 
 
 def _called(tell: Progress, study: Study, count: int) -> Progress:
