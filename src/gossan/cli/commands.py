@@ -23,6 +23,7 @@ from gossan.cli.terminal import (
     print_explanation,
     print_findings,
     print_held_out,
+    print_leaning,
     print_run,
     print_table,
     progress_bars,
@@ -194,48 +195,42 @@ def explain(
         bool, typer.Option("--maps", help="Map what each layer adds to the score.")
     ] = False,
     cells: Annotated[
-        int, typer.Option(help="With --maps: cells explained, one a block of ground.", min=1)
-    ] = 2000,
+        int | None,
+        typer.Option(help="With --maps: cells explained, one a block; default: 2000.", min=1),
+    ] = None,
     explainer: Annotated[
-        str, typer.Option(help="gradients (networks), shap (trees), removal (others) or auto.")
-    ] = "auto",
-    layers: Annotated[int, typer.Option(help="Layers shown.", min=1)] = 5,
+        str | None,
+        typer.Option(
+            help="With --at or --maps: gradients (networks), shap (trees), removal (others); "
+            "default: auto."
+        ),
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option(help="Without --maps: layers shown; default: 5.", min=1)
+    ] = None,
     output: Output = None,
 ) -> None:
     """Why a place scores as it does, with --at; without, which layers the whole map leans on."""
-    from gossan.exceptions import StudyError
     from gossan.pipeline import explain_study, layers_by_blocks, map_contributions, run_folder
     from gossan.study import read_study
 
-    settings = read_study(study)
-    if maps:
-        if at is not None:
-            raise StudyError("--maps explains the whole area and --at one place: give one of them.")
-        with resumable(), progress_bars() as progress:
-            found = map_contributions(
-                settings,
-                cells=cells,
-                output=output,
-                explainer=_explainer(explainer),
-                progress=progress,
-            )
-        print_contributions(found, run_folder(settings, output))
-        return
-    if at is None:
-        with resumable(), progress_bars() as progress:
-            table = layers_by_blocks(settings, output=output, progress=progress)
-        shown = table.head(layers).reset_index().round(4)
-        out.print(
-            "How much the map's AUC on the known deposits falls when a layer's blocks change "
-            "places:"
-        )
-        print_table(shown.rename(columns={"importance": "fall of AUC", "spread": "±"}))
-        return
+    _refuse_idle(at is not None, maps, cells=cells, explainer=explainer, layers=layers)
+    settings, way, count = read_study(study), _explainer(explainer or "auto"), layers or 5
     with resumable(), progress_bars() as progress:
-        place = explain_study(
-            settings, *at, output=output, explainer=_explainer(explainer), progress=progress
-        )
-    print_explanation(place, layers)
+        if maps:
+            found = map_contributions(
+                settings, cells=cells or 2000, output=output, explainer=way, progress=progress
+            )
+        elif at is not None:
+            place = explain_study(settings, *at, output=output, explainer=way, progress=progress)
+        else:
+            table = layers_by_blocks(settings, output=output, progress=progress)
+    if maps:
+        print_contributions(found, run_folder(settings, output))
+    elif at is not None:
+        print_explanation(place, count)
+    else:
+        print_leaning(table.head(count))
 
 
 @app.command()
@@ -361,6 +356,25 @@ def _settings(text: str) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             found[name] = value
     return found
+
+
+def _refuse_idle(
+    at: bool, maps: bool, *, cells: int | None, explainer: str | None, layers: int | None
+) -> None:
+    """Refuse options of `explain` that would change nothing: whoever gives one expects it to."""
+    from gossan.exceptions import StudyError
+
+    if maps and at:
+        raise StudyError("--maps explains the whole area and --at one place: give one of them.")
+    if cells is not None and not maps:
+        raise StudyError("--cells says how many cells --maps explains: give --maps too.")
+    if explainer is not None and not (at or maps):
+        raise StudyError(
+            "--explainer says how a place or the maps are explained: give --at EASTING NORTHING "
+            "or --maps too."
+        )
+    if layers is not None and maps:
+        raise StudyError("--layers says how many layers are listed, and --maps maps every one.")
 
 
 def _explainer(name: str) -> Any:

@@ -213,6 +213,15 @@ def print_held_out(path: Path) -> None:
     out.print(f"\n[bold]{plain(judged.title)}.[/] {plain(judged.text)}")
 
 
+def print_leaning(table: pd.DataFrame) -> None:
+    """Which layers a whole map leans on."""
+    out.print(
+        "How much the map's AUC on the known deposits falls when a layer's blocks change places:"
+    )
+    shown = table.reset_index().round(4)
+    print_table(shown.rename(columns={"importance": "fall of AUC", "spread": "±"}))
+
+
 def print_run(path: Path) -> None:
     """Where a run left its files."""
     out.print(

@@ -26,13 +26,14 @@ from gossan.explain import (
     percentiles,
 )
 from gossan.grid import Grid
-from gossan.pipeline.folder import Progress, run_folder
+from gossan.pipeline.folder import CONTRIBUTIONS, MAP, Progress, model_files, run_folder
 from gossan.pipeline.inputs import OpenStudy, opened
 from gossan.predict import predict_map
 from gossan.report import (
     contribution_maps,
     contribution_range,
     contribution_style,
+    coordinate,
     png_bytes,
 )
 from gossan.study import Study
@@ -110,7 +111,7 @@ def explain_study(
         outside the study, or the explainer does not suit the model.
     """
     with _finished(study, output, progress) as (at_hand, model):
-        score = io.read_map(at_hand.run.path / "prospectivity.tif")
+        score = io.read_map(at_hand.run.path / MAP)
         cells = study_cells(at_hand.evidence, at_hand.labels)
         cell = _cell_at(cells, score, easting, northing)
         sample = background_sample(cells, study.seed)
@@ -221,7 +222,9 @@ def map_contributions(
         values[:, blocks[:, 0], blocks[:, 1]] = found.T
         by_weight = layer_importance(found, layers).index
         maps = grid.to_dataarray(values, layers=layers).sel(layer=by_weight)
-        _write_contributions(at_hand.run.path, maps, at_hand.deposits)
+        # Recorded with the map's key: the next run knows whose they are, and whether to keep them.
+        with at_hand.run.making("contributions", at_hand.keys["map"], CONTRIBUTIONS):
+            _write_contributions(at_hand.run.path, maps, at_hand.deposits)
         return maps
 
 
@@ -257,12 +260,12 @@ def _write_contributions(path: Path, maps: xr.DataArray, deposits: gpd.GeoDataFr
     grid = Grid.from_dataarray(maps)
     whole = (slice(0, grid.shape[0]), slice(0, grid.shape[1]), maps.to_numpy())
     names = tuple(str(name) for name in maps["layer"].to_numpy())
-    io.write_map_blocks(path / "contributions.tif", grid, [whole], bands=names)
-    io.write_text(path / "contributions.qml", contribution_style(contribution_range(maps)))
+    raster, style, picture = (path / name for name in CONTRIBUTIONS)
+    io.write_map_blocks(raster, grid, [whole], bands=names)
+    io.write_text(style, contribution_style(contribution_range(maps)))
     shown = maps[:LAYERS_MAPPED]
     letters = [chr(ord("A") + place) for place in range(len(shown))]
-    picture = contribution_maps(shown, deposits, letters)
-    io.write_bytes(path / "contributions.png", png_bytes(picture))
+    io.write_bytes(picture, png_bytes(contribution_maps(shown, deposits, letters)))
 
 
 @contextmanager
@@ -274,13 +277,25 @@ def _finished(
     if not (path / "model" / "model.json").exists():
         raise StudyError(f"There is no model in {path}. `gossan run {study.path}` makes one.")
     with opened(study, path, progress) as at_hand:
-        made = {stage: at_hand.run.made_of(stage) for stage in ("model", "map")}
-        if any(key != at_hand.keys[stage] for stage, key in made.items()):
-            raise StudyError(
-                f"{path} holds the map of other files, settings or code. "
-                f"`gossan run {study.path}` makes it anew."
-            )
+        _refuse_unfinished(study, at_hand, "model", model_files(study))
+        _refuse_unfinished(study, at_hand, "map", [MAP])
         yield at_hand, io.load_model(path / "model")[0]
+
+
+def _refuse_unfinished(study: Study, at_hand: OpenStudy, stage: str, outputs: list[str]) -> None:
+    """Explain no model or map but the one that a run of this very study left."""
+    run, key = at_hand.run, at_hand.keys[stage]
+    if run.finished(stage, key, outputs):
+        return
+    files = [run.path / output for output in outputs]
+    lost = [file for file in files if not file.exists()]
+    if run.made_of(stage) != key:
+        fault = f"{run.path} holds the map of other files, settings or code."
+    elif lost:
+        fault = f"{lost[0]} is missing."
+    else:
+        fault = f"{' or '.join(map(str, files))} is not as the run left it."
+    raise StudyError(f"{fault} `gossan run {study.path}` makes it anew.")
 
 
 def background_sample(cells: StudyCells, seed: int) -> npt.NDArray[np.int64]:
@@ -325,10 +340,11 @@ def _cell_at(cells: StudyCells, score: xr.DataArray, easting: float, northing: f
     rows, columns = grid.locate([easting], [northing])
     here = np.flatnonzero((cells.rows == rows[0]) & (cells.columns == columns[0]))
     if len(here) == 0:
-        west, south, east, north = grid.bounds
+        west, south, east, north = (coordinate(bound) for bound in grid.bounds)
         raise StudyError(
-            f"{easting:g} E, {northing:g} N is no cell of the study, which lies within {west:g} to "
-            f"{east:g} E and {south:g} to {north:g} N ({grid.crs.name}) where it has evidence."
+            f"{coordinate(easting)} E, {coordinate(northing)} N is no cell of the study, which "
+            f"lies within {west} to {east} E and {south} to {north} N ({grid.crs.name}) where it "
+            "has evidence."
         )
     return int(here[0])
 

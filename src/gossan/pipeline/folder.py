@@ -12,10 +12,21 @@ from typing import Any
 
 from gossan import io
 from gossan.exceptions import StudyError
+from gossan.io.files import remove
+from gossan.methods import METHODS
 from gossan.study import Study
 
 Progress = Callable[[str, int, int], None]
 """Told (stage, steps done, steps in all) while a study runs."""
+MAP = "prospectivity.tif"
+WEIGHTS = f"model/{io.WEIGHTS}"
+CONTRIBUTIONS = ["contributions.tif", "contributions.qml", "contributions.png"]
+
+
+def model_files(study: Study) -> list[str]:
+    """Files that a run leaves of its model: a network's weights have one of their own."""
+    weights = [WEIGHTS] if METHODS[study.method.name].deep else []
+    return ["model/model.skops", "model/model.json", *weights]
 
 
 @dataclass
@@ -48,8 +59,9 @@ class RunFolder:
     def edited(self, stage: str, output: str) -> bool:
         """Whether a file that is there is not as the stage left it."""
         record = io.read_json_if_whole(self._record(stage)) or {}
-        path = self.path / output
-        return path.exists() and (record.get("outputs") or {}).get(output) != io.file_digest(path)
+        left, path = record.get("outputs"), self.path / output
+        digest = left.get(output) if isinstance(left, dict) else None
+        return path.exists() and digest != io.file_digest(path)
 
     @contextmanager
     def making(self, stage: str, key: str, outputs: list[str]) -> Iterator[None]:
@@ -62,6 +74,16 @@ class RunFolder:
         record = {"key": key, "seconds": self.timings[stage], "outputs": self._contents(outputs)}
         io.write_json(self._record(stage), record)
         self.progress(stage, 1, 1)
+
+    def withdraw(self, stage: str, outputs: list[str]) -> None:
+        """Remove files that a stage left and that this run does not make, and its record.
+
+        What the stage did not leave there, or what was edited since, is not gossan's to remove.
+        """
+        for output in outputs:
+            if not self.edited(stage, output):
+                remove(self.path / output)
+        self.forget(stage)
 
     def forget(self, stage: str) -> None:
         """Take a stage's record back, so that the next run makes it anew."""
@@ -105,7 +127,12 @@ def claim(path: Path, study: Study) -> None:
     """Mark the folder as this study's, or refuse it as another's."""
     marker = path / ".stages" / "study.json"
     claim = {"name": study.name, "study": _seen_from(path, study.path)}
-    record = io.read_json(marker) if marker.exists() else claim
+    record = io.read_json_if_whole(marker) if marker.exists() else claim
+    if record is None:
+        raise StudyError(
+            f"{marker} is damaged: nothing tells whose run {path} is. If it is the run of "
+            f"{study.path}, remove that one file; if not, choose another folder with --output."
+        )
     if record != claim:
         raise StudyError(
             f"{path} holds the run of another study, {record.get('name')!r} of "

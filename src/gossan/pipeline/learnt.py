@@ -48,10 +48,11 @@ def learnt_stage(
     Returns
     -------
     PretrainingShown or None
-        None where the model has no pretrained network.
+        None where the model has no pretrained network; then what an earlier one left is removed.
     """
     estimator = _with_backbone(model)
     if estimator is None:
+        run.withdraw(_STAGE, _OUTPUTS)
         return None
     if not run.finished(_STAGE, key, _OUTPUTS):
         with run.making(_STAGE, key, _OUTPUTS):

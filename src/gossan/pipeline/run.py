@@ -20,7 +20,15 @@ from gossan.explain import explain_cells, layer_importance, percentiles
 from gossan.looks import learns_in_folds
 from gossan.methods import METHODS
 from gossan.pipeline.explain import analogues_of, background_sample
-from gossan.pipeline.folder import Progress, RunFolder, run_folder
+from gossan.pipeline.folder import (
+    CONTRIBUTIONS,
+    MAP,
+    WEIGHTS,
+    Progress,
+    RunFolder,
+    model_files,
+    run_folder,
+)
 from gossan.pipeline.inputs import ANNOTATION, decided_labels, opened
 from gossan.pipeline.keys import shown_digests, versions
 from gossan.pipeline.learnt import learnt_stage
@@ -104,6 +112,8 @@ def run_study(
         evaluation = _evaluation(study, run, keys, evidence, labels, deposits)
         model = _model(study, run, keys["model"], evidence, labels)
         score = _map(run, keys["map"], model, evidence)
+        if run.made_of("contributions") != keys["map"]:
+            run.withdraw("contributions", CONTRIBUTIONS)
         _targets(study, run, keys["targets"], model, evidence, labels, score, deposits)
         learnt = learnt_stage(run, keys["model"], model, evidence)
         _report(study, run, digests, evidence, deposits, check, evaluation, score, truth, learnt)
@@ -207,10 +217,10 @@ def _model(
     study: Study, run: RunFolder, key: str, evidence: xr.DataArray, labels: xr.DataArray
 ) -> Any:
     folder = run.path / "model"
-    outputs = ["model/model.skops", "model/model.json"]
-    if METHODS[study.method.name].deep:
-        outputs.append(f"model/{io.WEIGHTS}")
+    outputs = model_files(study)
     if not run.finished("model", key, outputs):
+        if WEIGHTS not in outputs:
+            run.withdraw("model", [WEIGHTS])
         with run.making("model", key, outputs):
             model, sampler, n_draws = study_model(study)
             cells = study_cells(evidence, labels)
@@ -235,10 +245,9 @@ def _model(
 
 
 def _map(run: RunFolder, key: str, model: Any, evidence: xr.DataArray) -> xr.DataArray:
-    file = run.path / "prospectivity.tif"
-    outputs = ["prospectivity.tif"]
-    if not run.finished("map", key, outputs):
-        with run.making("map", key, outputs):
+    file = run.path / MAP
+    if not run.finished("map", key, [MAP]):
+        with run.making("map", key, [MAP]):
             score = predict_map(model, evidence, progress=run.steps("map"))
             io.write_map(file, score)
     return io.read_map(file)

@@ -17,7 +17,7 @@ from gossan.report.styles import (
     targets_style,
 )
 from gossan.report.theme import png_bytes
-from gossan.report.words import Verdict, decision_facts, headline, verdict
+from gossan.report.words import Verdict, coordinate, decision_facts, headline, verdict
 
 __all__ = [
     "ComparisonInputs",
@@ -31,6 +31,7 @@ __all__ = [
     "contribution_range",
     "contribution_style",
     "convergence_plot",
+    "coordinate",
     "decision_facts",
     "headline",
     "labels_style",

@@ -138,6 +138,17 @@ def count(number: float) -> str:
     return str(whole) if abs(number - whole) < 0.05 else f"{number:.1f}"
 
 
+def coordinate(value: float) -> str:
+    """Write an easting or a northing whole, as ``gossan explain --at`` and a GIS take it.
+
+    Examples
+    --------
+    >>> coordinate(2803125.0), coordinate(-456123.25)
+    ('2803125', '-456123.25')
+    """
+    return f"{value:.12g}"
+
+
 def _too_few(n_deposits: int) -> Verdict:
     held = f"{n_deposits} deposit{'' if n_deposits == 1 else 's'}"
     return Verdict(
