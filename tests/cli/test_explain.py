@@ -1,5 +1,7 @@
 """`gossan explain` answers of the very map that a run left, or says what to do."""
 
+import re
+import shlex
 import shutil
 
 import pytest
@@ -73,3 +75,16 @@ def test_a_place_outside_is_told_in_whole_coordinates(gossan, study_file):
     assert refused.returncode == 1
     assert "1234567 E, 2803000.5 N is no cell of the study" in refused.stderr
     assert "400000 to 406000 E and 2800000 to 2806000 N" in refused.stderr
+
+
+def test_the_report_says_how_to_ask_why(gossan, study_file, folder, monkeypatch):
+    """The command that it names works as it stands, in the study's folder."""
+    report = (folder / "report.html").read_text()
+    command = re.search("<code>gossan (explain .*?)</code>", report)[1]
+    monkeypatch.chdir(study_file.parent)
+    told = gossan(*shlex.split(command))
+    assert told.returncode == 0, told.stderr
+    score = re.search(
+        r'<span class="value">([\d.]+)</span>', report[report.index("easting</th>") :]
+    )
+    assert f"Score {score[1]}" in told.stdout

@@ -132,6 +132,8 @@ def _targets(grid, values, deposits, count=12):
     return gpd.GeoDataFrame(
         {
             "rank": np.arange(1, len(peaks) + 1),
+            "easting": places[:, 0],
+            "northing": places[:, 1],
             "score": scores,
             "spread": np.linspace(0.02, 0.11, len(peaks)) ** 1.1,
             "area_km2": [shape.area / 1e6 for shape in shapes],

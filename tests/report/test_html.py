@@ -97,9 +97,24 @@ def test_settings_hashes_and_history_are_on_record(page):
 
 
 def test_targets_are_listed_with_what_lifts_them_and_grouped(page):
-    """Rank, neighbour, drivers, and the groups by letter."""
+    """Rank, neighbour, drivers, and the groups by letter and by the name that GeoPackages have."""
     assert "Sn (+0.21, 98th percentile)" in page.text
+    assert "A: Sn" in page.text
+    assert "B: granite distance" in page.text
     assert "A Sn : targets 1, 3, 6, 10" in page.text
+
+
+def test_a_target_can_be_found_and_asked_why(page, inputs, read_page):
+    """Easting and northing of every target, whole, and the command that explains the first."""
+    for axis in ("easting", "northing"):
+        assert all(f"{place:.0f}" in page.text.split() for place in inputs.targets[axis])
+    first = inputs.targets.iloc[0]
+    at = f"--at {first['easting']:.0f} {first['northing']:.0f}"
+    assert f"gossan explain study.toml {at}" in page.text
+    named = dataclasses.replace(inputs, study_file="my study.toml")
+    assert f"gossan explain 'my study.toml' {at}" in read_page(render_report(named)).text
+    nowhere = dataclasses.replace(inputs, targets=inputs.targets.drop(columns="easting"))
+    assert "gossan explain" not in read_page(render_report(nowhere)).text
 
 
 def test_the_same_inputs_give_the_same_bytes(html, inputs):

@@ -389,6 +389,7 @@ def report_inputs(
         truth=None if truth is None else truth_table(score, truth).reset_index(),
         hidden=hidden,
         pretraining=pretraining,
+        study_file=study.path.name,
     )
 
 

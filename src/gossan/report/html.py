@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -295,6 +296,7 @@ def _targets_section(
         "count": len(targets),
         "listed": min(len(targets), _TARGETS_LISTED),
         "table": tables.target_table(targets, letters, limit=_TARGETS_LISTED),
+        "command": _explain_command(inputs.study_file, targets),
         "groups": groups,
         "map": picture(
             as_png,
@@ -312,6 +314,14 @@ def _targets_section(
             "Return and risk: high scores on which the ensemble agrees lie at the lower right.",
         )
     return content
+
+
+def _explain_command(study_file: str, targets: gpd.GeoDataFrame) -> str | None:
+    """What tells why the first target scores as it does; None where its place is not known."""
+    if not {"easting", "northing"} <= set(targets.columns):
+        return None
+    place = (words.coordinate(targets[axis].iloc[0]) for axis in ("easting", "northing"))
+    return f"gossan explain {shlex.quote(study_file)} --at {' '.join(place)}"
 
 
 def _importance_section(inputs: ReportInputs) -> dict[str, Any] | None:

@@ -81,9 +81,9 @@ class ReportInputs:
     spread : xarray.DataArray, optional
         ``(y, x)`` standard deviation over the ensemble.
     targets : geopandas.GeoDataFrame, optional
-        Polygons, best first: ``rank``, ``score``, ``spread``, ``area_km2``, ``nearest_deposit``,
-        ``distance_m``, ``drivers`` (text with ``;`` between drivers, or (layer, contribution)
-        pairs), ``group`` (what drives it, in a word).
+        Polygons, best first: ``rank``, ``easting`` and ``northing`` of the peak, ``score``,
+        ``spread``, ``area_km2``, ``nearest_deposit``, ``distance_m``, ``drivers`` (text with ``;``
+        between drivers, or (layer, contribution) pairs), ``group`` (what drives it, in a word).
     layer_scores : pandas.DataFrame, optional
         One row a layer, from :func:`gossan.quality.score_layers`.
     findings : sequence of gossan.quality.Finding
@@ -106,6 +106,8 @@ class ReportInputs:
         Versions, seeds, input hashes, nested.
     history : sequence of str
         What was done to the data on the way, such as elements dropped and duplicates merged.
+    study_file : str, default "study.toml"
+        Name of the study file, for the commands that the report suggests.
     """
 
     study_name: str
@@ -126,3 +128,4 @@ class ReportInputs:
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[str] = ()
+    study_file: str = "study.toml"

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from gossan.report.maps import OUTCOMES, outcomes
-from gossan.report.words import count, percent, percent_range
+from gossan.report.words import coordinate, count, percent, percent_range
 
-Kind = Literal["text", "name", "list", "number", "share", "distance", "whole"]
+Kind = Literal["text", "name", "list", "number", "share", "distance", "whole", "coordinate"]
 
 
 class Cell(NamedTuple):
@@ -57,7 +57,9 @@ _LAYER_COLUMNS = {
 }
 _TARGET_COLUMNS = {
     "rank": Column("rank", "whole"),
-    "letter": Column("group"),
+    "easting": Column("easting", "coordinate"),
+    "northing": Column("northing", "coordinate"),
+    "group": Column("group", "name"),
     "score": Column("score", "number", bar=True, digits=3),
     "spread": Column("spread", "number", digits=3),
     "area_km2": Column("area, km²", "number"),
@@ -96,10 +98,10 @@ def layer_table(scores: pd.DataFrame) -> Table:
 
 
 def target_table(targets: gpd.GeoDataFrame, letters: Sequence[str], *, limit: int) -> Table:
-    """Lay out the first ``limit`` targets, each with the letter of its group."""
+    """Lay out the first ``limit`` targets, each with its group's letter and name."""
     frame = pd.DataFrame(targets.drop(columns=targets.geometry.name)).head(limit)
     if letters:
-        frame["letter"] = list(letters)[:limit]
+        frame["group"] = [f"{letter}: {name}" for letter, name in zip(letters, frame["group"])]
     if "drivers" in frame:
         frame["drivers"] = [
             "; ".join(driver_texts(drivers)[:_DRIVERS_SHOWN]) for drivers in frame["drivers"]
@@ -261,6 +263,8 @@ def _text(value: Any, column: Column) -> str:
             return percent(float(value))
         case "distance":
             return distance(float(value))
+        case "coordinate":
+            return coordinate(float(value))
         case "number":
             return number(value, column.digits)
         case _:
