@@ -1,0 +1,233 @@
+"""Selective knowledge transfer: equation by equation, patch by patch."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from gossan.exceptions import StudyError
+from gossan.nn.selective_transfer.network import (
+    ResNet18,
+    SelectiveTransferNetwork,
+    TargetNetwork,
+    dilated,
+    distillation,
+    kernel_names,
+    soft_masked,
+    total_loss,
+    votes,
+)
+from gossan.nn.selective_transfer.patches import (
+    averaged_patches,
+    chosen_sizes,
+    covering_corners,
+    patch_corners,
+    patch_counts,
+)
+
+
+@pytest.fixture(scope="module")
+def source():
+    """A network of which even the running means are not those it starts with."""
+    torch.manual_seed(0)
+    network = ResNet18(3, large=False)
+    network.train()
+    with torch.no_grad():
+        network(torch.randn(8, 3, 16, 16) * 2 + 1)
+    return network.eval()
+
+
+def test_residual_network_has_the_published_shape():
+    """Eighteen layers with weights, of 64 to 512 channels, and as many weights as published."""
+    network = ResNet18(3)
+    kernels = [network.get_parameter(name) for name in kernel_names(network)]
+    assert len([kernel for kernel in kernels if kernel.shape[-1] > 1]) + 1 == 18
+    assert kernels[0].shape == (64, 3, 7, 7)
+    assert {kernel.shape[0] for kernel in kernels} == {64, 128, 256, 512}
+    # Torchvision's network of two classes, by its published count of 11,689,512 with a thousand.
+    assert sum(p.numel() for p in network.parameters()) == 11_689_512 - 998 * 513
+
+
+def test_soft_mask_by_hand():
+    """Equation 6: every value of a layer times the weight of the layer."""
+    images = torch.arange(8.0).reshape(1, 2, 2, 2)
+    found = soft_masked(images, torch.tensor([2.0, -1.0]))
+    assert found.tolist() == [[[[0, 2], [4, 6]], [[-4, -5], [-6, -7]]]]
+
+
+def test_dilated_scale_by_hand():
+    """Equation 7: nine weights, so many cells apart, the same for every layer."""
+    images = torch.zeros(1, 2, 5, 5)
+    images[0, 0, 0, 0], images[0, 0, 2, 2], images[0, 1, 4, 2] = 1.0, 10.0, 3.0
+    kernel = torch.tensor([[0.5, 0, 0], [0, 0.1, 0], [0, 2.0, 0]])
+    # By rate 2 the kernel reaches all corners: 0.5·1 + 0.1·10, and 2·3.
+    assert dilated(images, kernel, 2).flatten().tolist() == pytest.approx([1.5, 6.0])
+    assert dilated(images, kernel, 1).shape == (1, 2, 3, 3)
+
+
+def test_gated_kernel_by_hand(source):
+    """Equations 8 and 9: (w_S ⊙ P) · w_t, value by value."""
+    target = TargetNetwork(source, [0, 1, 2])
+    gates, own = target.gates["conv1_weight"], target.body.conv1.weight
+    with torch.no_grad():
+        gates[5, 2, 0, 1], own[5, 2, 0, 1] = 0.25, -3.0
+        used = target.selected("conv1.weight") * own
+    expected = source.conv1.weight.detach().clone()
+    expected[5, 2, 0, 1] *= 0.25 * -3.0
+    torch.testing.assert_close(used, expected)
+
+
+def test_open_gates_are_the_source_and_shut_ones_nothing(source):
+    """P = 1 and w_t = 1 give the source's output exactly; P = 0 a layer that passes nothing on."""
+    torch.manual_seed(1)
+    images = torch.randn(4, 3, 16, 16)
+    target = TargetNetwork(source, [0, 1, 2]).eval()
+    with torch.no_grad():
+        assert torch.equal(target(images), source(images))
+        target.gates["conv1_weight"].zero_()
+        dead = target(images)
+    assert torch.equal(dead, dead[:1].expand_as(dead))  # whatever the evidence is
+    assert target.openness()["conv1.weight"] == 0.0
+    assert target.openness()["blocks.0.conv1.weight"] == 1.0
+
+
+def test_layers_are_matched_and_missing_ones_start_at_random(source):
+    """The source's third layer is the target's first; one that it lacks has a kernel of its own."""
+    torch.manual_seed(2)
+    target = TargetNetwork(source, [2, -1, 0]).eval()
+    used = (target.selected("conv1.weight") * target.body.conv1.weight).detach()
+    torch.testing.assert_close(used[:, [0, 2]], source.conv1.weight[:, [2, 0]].detach())
+    assert 0.5 < float(used[:, 1].std() / math.sqrt(2 / (64 * 9))) < 2.0
+    images = torch.randn(2, 3, 16, 16)
+    images[:, 1] = 0.0  # without the layer that is new, it is the source without its second
+    seen = torch.stack([images[:, 2], torch.zeros(2, 16, 16), images[:, 0]], dim=1)
+    with torch.no_grad():
+        torch.testing.assert_close(target(images), source(seen))
+
+
+def test_the_source_never_changes(source):
+    """Not a bit of it, by training five networks on it."""
+    before = {name: value.clone() for name, value in source.state_dict().items()}
+    torch.manual_seed(3)
+    network = SelectiveTransferNetwork(3, (1, 2), large=False, source=source)
+    optimiser = torch.optim.SGD(network.parameters(), 0.1, momentum=0.01)
+    for _ in range(2):
+        loss = total_loss(network(torch.randn(6, 3, 20, 20)), torch.tensor([0, 1] * 3), 0.7)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    for name, value in source.state_dict().items():
+        assert torch.equal(value, before[name])
+    for target in network.targets:
+        for name in kernel_names(source):
+            kept = target.get_buffer(f"source_{name.replace('.', '_')}")
+            assert torch.equal(kept, before[name])
+    assert network.targets[0].openness()["conv1.weight"] != 1.0
+
+
+def test_distillation_by_hand():
+    """Equation 10: every earlier network guides every later one, and does not follow."""
+    chances = torch.tensor([[0.5, 0.5], [0.8, 0.2], [0.9, 0.1]])
+
+    def divergence(p, q):
+        return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+
+    p, q, r = chances.tolist()
+    log_odds = chances.log()[:, None].repeat(1, 4, 1).requires_grad_()
+    found = distillation(log_odds)
+    expected = divergence(p, q) + divergence(p, r) + divergence(q, r)
+    assert float(found.detach()) == pytest.approx(expected, rel=1e-5)
+    found.backward()
+    assert (log_odds.grad[0] == 0).all()
+    assert (log_odds.grad[2] != 0).all()
+
+
+def test_total_loss_by_hand():
+    """Equation 12: cross-entropies of all networks, and a share of what they are apart."""
+    log_odds = torch.tensor([[[0.0, 1.0], [2.0, 0.0]], [[1.0, 1.0], [0.0, 3.0]]])
+    positive = torch.tensor([1, 0])
+    entropy = nn.functional.cross_entropy
+    expected = entropy(log_odds[0], positive) + entropy(log_odds[1], positive)
+    torch.testing.assert_close(total_loss(log_odds, positive, 0.0), expected)
+    expected = expected + 0.7 * distillation(log_odds)
+    torch.testing.assert_close(total_loss(log_odds, positive, 0.7), expected)
+
+
+def test_votes_by_hand():
+    """Two of three networks."""
+    log_odds = torch.tensor([[[0.0, 1.0]], [[0.0, 0.1]], [[2.0, 1.0]]])
+    assert votes(log_odds).tolist() == pytest.approx([2 / 3])
+
+
+@pytest.mark.parametrize("soft_mask", [True, False])
+@pytest.mark.parametrize("transfer", [True, False])
+def test_each_part_can_be_left_out(source, soft_mask, transfer):
+    """What is left out has no gradient, or is not there."""
+    network = SelectiveTransferNetwork(
+        3, (1, 3), large=False, source=source if transfer else None, soft_mask=soft_mask
+    )
+    images = torch.randn(2, 3, 20, 20)
+    images[0, 1, 4:9] = torch.nan
+    total_loss(network(images), torch.tensor([0, 1]), 0.7).backward()
+    assert (network.mask.grad is not None) == soft_mask
+    assert isinstance(network.targets[0], TargetNetwork if transfer else ResNet18)
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.requires_grad)
+
+
+def test_published_patch_counts():
+    """437 patches of the upper 2,560 rows and 69 of the lower 512, of a stack of 3,072²."""
+    assert len(patch_corners((2560, 3072), 256, 128)) == 437
+    assert len(patch_corners((512, 3072), 256, 128)) == 69
+
+
+@given(
+    shape=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    window=st.integers(1, 12),
+    stride=st.integers(1, 14),
+    seed=st.integers(0, 99),
+)
+def test_patches_by_brute_force(shape, window, stride, seed):
+    """Counts and means of a patch are those of its cells; every cell lies in a covering patch."""
+    window = min(window, *shape)
+    corners = covering_corners(shape, window, min(stride, window))
+    cells = np.random.default_rng(seed).random(shape) < 0.3
+    scores = np.random.default_rng(seed).random(len(corners))
+    total, count = np.zeros(shape), np.zeros(shape)
+    for (row, column), score, found in zip(
+        corners, scores, patch_counts(cells, corners, window), strict=True
+    ):
+        part = np.s_[row : row + window, column : column + window]
+        assert cells[part].sum() == found
+        assert cells[part].shape == (window, window)
+        total[part] += score
+        count[part] += 1
+    assert (count > 0).all()
+    np.testing.assert_allclose(averaged_patches(shape, corners, window, scores), total / count)
+    assert {tuple(c) for c in patch_corners(shape, window, stride)} <= {
+        (r, c) for r in range(0, shape[0], stride) for c in range(0, shape[1], stride)
+    }
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "stride", "message"),
+    [((10, 30), 11, 4, "10 × 30 cells and a patch 11 × 11"), ((9, 9), 4, 0, "stride is 0")],
+)
+def test_patches_that_cannot_be_are_refused(shape, window, stride, message):
+    """With the sizes and the remedy."""
+    with pytest.raises(StudyError, match=message):
+        patch_corners(shape, window, stride)
+
+
+@given(side=st.integers(16, 4000))
+def test_sizes_fit_the_area(side):
+    """A window within the area, a crop within the window, scales that leave something to see."""
+    window, crop, dilations = chosen_sizes((side, side + 7), None, None, (1, 6, 12, 18, 24))
+    assert 16 <= window <= side
+    assert crop <= window
+    assert crop - 2 * max(dilations) >= 8
+    assert list(dilations) == sorted(dilations)
+    assert chosen_sizes((side, side), None, None, (1, 1, 1))[2] == (1, 1, 1)
