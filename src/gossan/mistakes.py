@@ -118,7 +118,14 @@ def _explain_one(error: ErrorDetails, settings: dict[str, Any], root: type[BaseM
         )
         return f"{place}: {reason}."
     if kind == "extra_forbidden":
-        return f"unknown key {key!r} in {place}.{suggest(key, list(table.model_fields))}"
+        known = list(table.model_fields)
+        inner = (
+            f" A setting of what {place} names goes into its parameters: "
+            f"parameters = {{ {key} = … }}."
+            if "parameters" in known
+            else ""
+        )
+        return f"unknown key {key!r} in {place}.{suggest(key, known)}{inner}"
     meaning = table.model_fields[key].description
     if kind == "missing" and len(error["loc"]) == len(path) + 1:
         return f"{place} lacks the key {key!r}: {meaning}."

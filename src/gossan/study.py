@@ -367,11 +367,18 @@ class Study(_Table):
         StudyError
             If nothing is there, naming the nearest file that is.
         """
-        path = self._folder / Path(file).expanduser()
+        try:
+            named = Path(file).expanduser()
+        except RuntimeError as error:
+            raise StudyError(
+                f"{self._path}: {file!r} lies in the home folder of a user who is unknown here. "
+                "Write the path from the study file's folder, or the whole path."
+            ) from error
+        path = self._folder / named
         if path.exists():
             return [path]
         # An absolute pattern stands alone; a bracket in the study's own folder is no wildcard.
-        pattern = Path(glob.escape(str(self._folder)), Path(file).expanduser())
+        pattern = Path(glob.escape(str(self._folder)), named)
         found = sorted(Path(match) for match in glob.glob(str(pattern)))  # noqa: PTH207
         if found:
             return found

@@ -224,15 +224,8 @@ def _model(
         with run.making("model", key, outputs):
             model, sampler, n_draws = study_model(study)
             cells = study_cells(evidence, labels)
-            model, features = ModelView(model, cells).within()
             ensemble = DrawEnsemble(model, sampler, n_draws, study.seed)
-            ensemble.fit(
-                features,
-                cells.training_labels,
-                cells.coordinates,
-                layers=cells.features,
-                groups=cells.deposits,
-            )
+            ensemble, _ = ModelView(model, cells).fit(ensemble)
             description = {
                 "study": study.name,
                 "method": study.method.model_dump(),
