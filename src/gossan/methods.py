@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
@@ -40,6 +41,35 @@ from gossan.models import (
 
 
 @dataclass(frozen=True)
+class LearntFile:
+    """A setting that a study file gives as the name of a file, which a command has made.
+
+    Attributes
+    ----------
+    build : str
+        ``"module:Class"`` with a method ``load(file)``.
+    made_by : str
+        The command, as it is typed.
+    """
+
+    build: str
+    made_by: str
+
+    def load(self, file: Path) -> Any:
+        """What is in the file.
+
+        Raises
+        ------
+        StudyError
+            If it needs PyTorch and that is not installed.
+        SurveyDataError
+            If the file is damaged or holds something else.
+        """
+        module, _, name = self.build.partition(":")
+        return getattr(deep_module(module, f"The file {file}"), name).load(file)
+
+
+@dataclass(frozen=True)
 class Method:
     """One entry of the catalogue.
 
@@ -69,6 +99,8 @@ class Method:
         the cells it learns from; ``None`` for as many as the sampler takes.
     ablation : Mapping
         Settings that leave out what the method is about: every comparison has a row of them.
+    files : Mapping
+        Settings that are a file in a study: name → :class:`LearntFile`.
     """
 
     name: str
@@ -82,6 +114,7 @@ class Method:
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     max_negatives: int | None = None
     ablation: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    files: Mapping[str, LearntFile] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def deep(self) -> bool:
@@ -127,6 +160,9 @@ _PAIR_SETTINGS = {"members": 1, "pairs_per_epoch": 6_400, "ring_pairs": 8, "refe
 
 _PRETRAINED = "gossan.nn.masked_autoencoder:PretrainedClassifier"
 _UNTAUGHT = MappingProxyType({"pretrained": False})
+_BACKBONE = MappingProxyType(
+    {"backbone": LearntFile("gossan.nn.masked_autoencoder:Backbone", "gossan pretrain")}
+)
 
 _ENTRIES = [
     Method(
@@ -310,6 +346,7 @@ _ENTRIES = [
         negatives_parameters=MappingProxyType({"ratio": 5.0}),
         parameters=MappingProxyType({"members": 1}),
         ablation=_UNTAUGHT,
+        files=_BACKBONE,
     ),
     Method(
         "masked-pretraining-forest",
@@ -324,6 +361,7 @@ _ENTRIES = [
         negatives_parameters=MappingProxyType({"ratio": 5.0}),
         parameters=MappingProxyType({"head": "forest"}),
         ablation=_UNTAUGHT,
+        files=_BACKBONE,
     ),
     Method(
         "masked-pretraining-finetune",
@@ -337,6 +375,7 @@ _ENTRIES = [
         draws=10,
         parameters=MappingProxyType({"head": "finetune", "members": 1}),
         ablation=_UNTAUGHT,
+        files=_BACKBONE,
     ),
 ]
 

@@ -14,7 +14,7 @@ import geopandas as gpd
 
 from gossan import io
 from gossan.methods import METHODS
-from gossan.pipeline.settings import backbone_file
+from gossan.pipeline.settings import method_files
 from gossan.study import Study
 
 _CODE = Path(__file__).parents[1]
@@ -55,8 +55,8 @@ def stage_keys(
     ]
     entry = METHODS[study.method.name]
     method += [entry.negatives, entry.draws, dict(entry.negatives_parameters)]
-    backbone = backbone_file(study)
-    method += [dict(entry.parameters), entry.code, backbone and io.file_digest(backbone)]
+    learnt = {name: io.file_digest(file) for name, file in method_files(study).items()}
+    method += [dict(entry.parameters), entry.code, learnt]
     model = hash_of(labels, method)
     folds = hash_of(labels, method, study.validation.model_dump(exclude={"bootstrap"}))
     return {
@@ -76,8 +76,7 @@ def stage_keys(
 
 def input_digests(study: Study) -> dict[Path, str]:
     """SHA-256 of every file that a study names, side files and a backbone included."""
-    backbone = backbone_file(study)
-    files = {*study.files(), *([backbone] if backbone else [])}
+    files = {*study.files(), *method_files(study).values()}
     return {file: io.input_digest(file) for file in sorted(files)}
 
 

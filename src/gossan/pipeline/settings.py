@@ -43,16 +43,18 @@ def model_in_words(study: Study) -> str:
 def method_parameters(study: Study, method: str) -> dict[str, Any]:
     """The study's settings of a method, and what follows from its deposits."""
     parameters = dict(study.method.parameters) if method == study.method.name else {}
-    file = backbone_file(study) if method == study.method.name else None
-    if file is not None:
-        parameters["backbone"] = masked_autoencoders().Backbone.load(file)
+    if method == study.method.name:
+        loaders = METHODS[method].files
+        parameters |= {k: loaders[k].load(file) for k, file in method_files(study).items()}
     if method == "weights-of-evidence":  # a deposit is its footprint's cells
         parameters.setdefault("cells_per_deposit", float(study.deposits.footprint**2))
     return parameters
 
 
-def backbone_file(study: Study) -> Path | None:
-    """The pretrained backbone that a study names, beside the study file; None where it does not.
+def method_files(study: Study) -> dict[str, Path]:
+    """The files that a study's method learns from, such as a backbone, by the setting's name.
+
+    They are named as seen from the study file.
 
     Raises
     ------
@@ -60,21 +62,27 @@ def backbone_file(study: Study) -> Path | None:
         If nothing is there, naming the nearest file that is; or if it is the home folder of a
         user whom this machine does not know.
     """
-    name = study.method.parameters.get("backbone")
-    if not isinstance(name, str):
-        return None
-    try:
-        file = study.path.resolve().parent / Path(name).expanduser()
-    except RuntimeError as error:
-        raise StudyError(
-            f"{study.path}: backbone = {name!r} lies in the home folder of a user who is unknown "
-            "here. Write the path from the study file's folder, or the whole path."
-        ) from error
-    if not file.is_file():
-        raise StudyError(
-            f"{study.path}: no backbone at {file}.{nearest_file(file)} `gossan pretrain` makes one."
-        )
-    return file
+    found: dict[str, Path] = {}
+    if study.method.name not in METHODS:  # that is said where it is made
+        return found
+    for setting, kind in METHODS[study.method.name].files.items():
+        name = study.method.parameters.get(setting)
+        if not isinstance(name, str):
+            continue
+        try:
+            file = study.path.resolve().parent / Path(name).expanduser()
+        except RuntimeError as error:
+            raise StudyError(
+                f"{study.path}: {setting} = {name!r} lies in the home folder of a user who is "
+                "unknown here. Write the path from the study file's folder, or the whole path."
+            ) from error
+        if not file.is_file():
+            raise StudyError(
+                f"{study.path}: no {setting} at {file}.{nearest_file(file)} `{kind.made_by}` makes "
+                "one."
+            )
+        found[setting] = file
+    return found
 
 
 def masked_autoencoders() -> Any:
