@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
-from gossan.evidence import centre_features
+from gossan.evidence import area_of, centre_features
 from gossan.exceptions import LabelError
 from gossan.labels import NegativeSampler
 
@@ -140,6 +140,8 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         features = centre_features(judged_by) if self.negatives.needs_features else None
         seeds = draw_seeds(self.random_state, self.n_draws)
         draws = self._draws(features, y, coordinates, seeds)
+        if hasattr(self.estimator, "fit_area"):
+            return self._fit_area(X, y, draws, seeds)
         shown = [np.sort(np.concatenate([labelled, drawn])) for drawn in draws]
         # Every cell that any draw takes is read once: the features may lie in a store on disk.
         read = np.unique(np.concatenate(shown))
@@ -153,6 +155,31 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         self.n_training_cells_ = [len(cells) for cells in shown]
         self.classes_ = np.array([0, 1])
         return self
+
+    def _fit_area(
+        self, X: Any, y: npt.NDArray[Any], draws: list[npt.NDArray[np.int64]], seeds: list[int]
+    ) -> Self:
+        """One member a draw, which cuts the area that the cells belong to into its own samples."""
+        evidence, rows, columns = area_of(X)
+        self.members_, self.n_training_cells_ = [], []
+        for drawn, seed in zip(draws, seeds, strict=True):
+            labels = np.full(evidence.shape[1:], -2, dtype=np.int8)  # what is not shown
+            labels[rows, columns] = y
+            labels[rows[drawn], columns[drawn]] = 0
+            member = clone(self.estimator)
+            member.set_params(**dict.fromkeys(_settings(member, "random_state"), seed))
+            self.members_.append(member.fit_area(evidence, labels))
+            self.n_training_cells_.append(int((labels >= 0).sum()))
+        self.classes_ = np.array([0, 1])
+        return self
+
+    @available_if(lambda self: hasattr(self.estimator, "score_area"))
+    def score_area(self, evidence: xr.DataArray) -> tuple[FloatArray, FloatArray]:
+        """Mean score of every cell and its standard deviation over draws, each (y, x)."""
+        check_is_fitted(self)
+        scores = [member.score_area(evidence) for member in self.members_]
+        spread = np.std(scores, axis=0) if len(scores) > 1 else np.full(scores[0].shape, np.nan)
+        return np.mean(scores, axis=0), spread
 
     def predict_with_spread(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean score and its standard deviation over draws, each of shape (n,).

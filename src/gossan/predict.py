@@ -14,6 +14,7 @@ import xarray as xr
 from dask.callbacks import Callback
 
 from gossan.draws import score_and_spread
+from gossan.evidence import valid_cells
 from gossan.grid import Grid
 from gossan.looks import looked_at
 
@@ -42,7 +43,7 @@ def predict_map(
     ----------
     model : fitted classifier
         Follows gossan's estimator contract: ``window``, ``predict_proba``, and where it has them
-        ``predict_with_spread`` and ``predict_block``.
+        ``predict_with_spread``, ``predict_block`` and ``score_area``.
     evidence : xarray.DataArray
         ``(layer, y, x)`` with the layers the model was fitted to, in their order.
     block_size : int, default 512
@@ -75,6 +76,8 @@ def predict_map(
     """
     seen = looked_at(model, evidence)
     _check_layers(model, seen)
+    if hasattr(model, "score_area"):
+        return _scored_area(model, seen, progress)
     scores = lazy_map(model, seen, block_size=block_size)
     with _BlockProgress(scores.npartitions, progress):
         # Blocks run one by one in this process: the model's own threads use the processor.
@@ -83,6 +86,19 @@ def predict_map(
     grid = Grid.from_dataarray(evidence)
     result = grid.to_dataarray(computed[0], name="score")
     return result.assign_coords(spread=(("y", "x"), computed[1]))
+
+
+def _scored_area(
+    model: Any, evidence: xr.DataArray, progress: Callable[[int, int], None] | None
+) -> xr.DataArray:
+    """The map of a model that cuts an area into patches of its own."""
+    score, spread = model.score_area(evidence)
+    inside = valid_cells(evidence)
+    grid = Grid.from_dataarray(evidence)
+    scores, spreads = (np.where(inside, part, np.nan).astype("float32") for part in (score, spread))
+    if progress is not None:
+        progress(1, 1)
+    return grid.to_dataarray(scores, name="score").assign_coords(spread=(("y", "x"), spreads))
 
 
 def lazy_map(model: Any, evidence: xr.DataArray, *, block_size: int = 512) -> da.Array:

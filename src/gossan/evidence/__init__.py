@@ -5,6 +5,7 @@ from gossan.evidence.build import build_evidence
 from gossan.evidence.cells import (
     CellFeatures,
     FeatureSubset,
+    area_of,
     centre_features,
     feature_blocks,
     valid_cells,
@@ -20,6 +21,7 @@ __all__ = [
     "CellFeatures",
     "FeatureSubset",
     "SourceLayers",
+    "area_of",
     "build_evidence",
     "centre_features",
     "density_of",

@@ -170,6 +170,31 @@ class FeatureSubset:
         return _stored_order(self._features, self._indices[indices])
 
 
+def area_of(
+    features: Any,
+) -> tuple[xr.DataArray, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The evidence that some cells were taken from, and their rows and columns.
+
+    Parameters
+    ----------
+    features : CellFeatures or FeatureSubset
+
+    Raises
+    ------
+    StudyError
+        If they are an array, which does not tell where its cells lie.
+    """
+    if isinstance(features, FeatureSubset):
+        evidence, rows, columns = area_of(features._features)
+        return evidence, rows[features._indices], columns[features._indices]
+    if isinstance(features, CellFeatures):
+        return features.evidence, features.rows, features.columns
+    raise StudyError(
+        "This method cuts an area into patches: give the cells as CellFeatures of the evidence, "
+        "and not as an array."
+    )
+
+
 def centre_features(features: Any) -> Any:
     """The cells' own layers, (n, layers): of windows their centre cells; nothing is copied.
 

@@ -32,6 +32,7 @@ WEIGHTS = "weights.safetensors"
 # arrays; the arrays of trees are checked below, since compiled code would follow them unchecked.
 _TRUSTED = {
     "gossan.nn.masked_autoencoder.backbone.Backbone",
+    "gossan.nn.selective_transfer.source.Source",
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",

@@ -51,6 +51,8 @@ class TrainingPlan:
         other batches and keep one set of weights. One process alone uses all cores.
     seed : int
         Order of the batches and whatever the network draws while training.
+    accumulate : int
+        Batches whose gradients are added up to one step: larger steps in the same memory.
     """
 
     max_epochs: int
@@ -59,6 +61,7 @@ class TrainingPlan:
     devices: int = 1
     precision: str = "32-true"
     seed: int = 0
+    accumulate: int = 1
 
 
 @dataclass
@@ -207,6 +210,7 @@ def train(
             use_distributed_sampler=False,  # the batches know their process
             precision=plan.precision,  # type: ignore[arg-type]
             max_epochs=plan.max_epochs,
+            accumulate_grad_batches=plan.accumulate,
             callbacks=[book],
             logger=False,
             enable_checkpointing=False,

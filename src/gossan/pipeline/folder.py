@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 from gossan import io
 from gossan.exceptions import StudyError
-from gossan.io.files import remove
+from gossan.io.files import cannot_write, remove
 from gossan.methods import METHODS
 from gossan.study import Study
 
@@ -148,3 +149,15 @@ def _seen_from(folder: Path, file: Path) -> str:
         return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
     except ValueError:  # on another drive
         return str(file.resolve())
+
+
+def refuse_unwritable(file: Path, what: str) -> None:
+    """Raise unless weights can be written there: an hour's learning must have a place to go to."""
+    if file.suffix != ".safetensors" or file.is_dir():
+        raise StudyError(f"{file} cannot hold {what}: name a file …{file.stem}.safetensors.")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise cannot_write(file, error) from error

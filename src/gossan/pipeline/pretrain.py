@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any
 
 from gossan import io
 from gossan.exceptions import StudyError
-from gossan.io.files import cannot_write
-from gossan.pipeline.folder import Progress, run_folder
+from gossan.pipeline.folder import Progress, refuse_unwritable, run_folder
 from gossan.pipeline.inputs import OpenStudy, opened
 from gossan.pipeline.settings import masked_autoencoders
 from gossan.study import Study
@@ -63,7 +61,7 @@ def pretrain_study(
     file = study.path.resolve().parent / BACKBONE if output is None else Path(output)
     studies = [study, *also]
     _refuse_twice(studies)
-    _refuse_unwritable(file)
+    refuse_unwritable(file, "a backbone")
     tell = progress or (lambda *_: None)
     with ExitStack() as stack:
         at_hand = [
@@ -93,18 +91,6 @@ def _refuse_twice(studies: Sequence[Study]) -> None:
                 remedy = f"{study.path} is given twice. Name only further studies with --also"
             raise StudyError(f"Two studies are named {study.name!r}: {remedy}.")
         named[study.name] = file
-
-
-def _refuse_unwritable(file: Path) -> None:
-    """An hour's learning must have a place to go to."""
-    if file.suffix != ".safetensors" or file.is_dir():
-        raise StudyError(f"{file} cannot hold a backbone: name a file …{file.stem}.safetensors.")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=file.parent):
-            pass
-    except OSError as error:
-        raise cannot_write(file, error) from error
 
 
 def _refuse_strange(studies: Sequence[Study], at_hand: Sequence[OpenStudy]) -> None:

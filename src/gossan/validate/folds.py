@@ -251,8 +251,9 @@ def _run_fold(
         in_part = (parts == part) | (parts == -2 - part)
         shown = train[~in_part[train]]
         fitted, features = view.fit(clone(ensemble), shown)
-        background = score_cells(fitted, features, np.flatnonzero(parts == part))
-        at_deposits = score_cells(fitted, features, centres[held_out])
+        own = np.flatnonzero(parts == part)
+        both = score_cells(fitted, features, np.concatenate([own, centres[held_out]]))
+        background, at_deposits = both[: len(own)], both[len(own) :]
         bounds.append(rank_bounds(at_deposits, background))
         scores.append(at_deposits)
         quantiles.append(np.quantile(background, _QUANTILES))
@@ -288,9 +289,13 @@ def score_cells(model: Any, features: Any, indices: IntArray) -> FloatArray:
     """Scores of the given cells, read part by part.
 
     Where windows overlap, as those of a background do, a model with a dense path maps the area
-    instead: every neighbour is then looked at once and not once a window. A cell that the model
-    cannot score, such as one without any neighbour, is one that it would not point to: 0.
+    instead: every neighbour is then looked at once and not once a window; so does one that scores
+    patches of an area. A cell that the model cannot score, such as one without any neighbour, is
+    one that it would not point to: 0.
     """
+    if hasattr(model, "score_area"):
+        of_area, _ = model.score_area(features.evidence)
+        return np.nan_to_num(of_area[features.rows[indices], features.columns[indices]], nan=0.0)
     window = getattr(features, "window", 1)
     overlap = len(indices) * window**2 > len(features)
     if window > 1 and overlap and hasattr(model, "predict_block_with_spread"):

@@ -252,9 +252,10 @@ def _judge(
     if fold == FULL:
         scores = score_cells(model, features, np.arange(len(setting.cells.labels)))
         return {"ranks": _quantised(scores), "above_half": np.array((scores > 0.5).mean())}
-    background = score_cells(model, features, np.flatnonzero(setting.parts == part))
-    held_out = setting.centres[setting.held_out(fold)]
-    bounds = rank_bounds(score_cells(model, features, held_out), background)
+    own, held_out = np.flatnonzero(setting.parts == part), setting.centres[setting.held_out(fold)]
+    both = score_cells(model, features, np.concatenate([own, held_out]))
+    background, at_deposits = both[: len(own)], both[len(own) :]
+    bounds = rank_bounds(at_deposits, background)
     step = max(1, -(-len(background) // _CONSENSUS_CELLS))
     return {"bounds": bounds, "background": _quantised(background)[::step]}
 

@@ -139,7 +139,8 @@ class TargetNetwork(nn.Module):
                 start = torch.where(known[None, :, None, None], start, own[name])
             own[name].copy_(start)
             self.gates[_key(name)] = nn.Parameter(torch.ones_like(frozen))
-            self.register_buffer(f"source_{_key(name)}", frozen)
+            # Not among what is saved: five copies of what the source's own file holds.
+            self.register_buffer(f"source_{_key(name)}", frozen, persistent=False)
         self.kernels = sorted(kernels)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -151,6 +152,14 @@ class TargetNetwork(nn.Module):
     def selected(self, name: str) -> Tensor:
         """What is selected of the source's kernel, ``w_S ⊙ P``."""
         return self.get_buffer(f"source_{_key(name)}") * self.gates[_key(name)]
+
+    def folded(self) -> ResNet18:
+        """The same function as a plain network, with the kernels that are used: for scoring."""
+        plain = ResNet18(self.body.layers, large=self.body.large)
+        given = self.body.state_dict()
+        given |= {name: (self.selected(name) * given[name]).detach() for name in self.kernels}
+        plain.load_state_dict(given)
+        return plain
 
     def openness(self) -> dict[str, float]:
         """How far the gates of each kernel are open: the mean of abs(P), by the kernel's name."""
@@ -190,7 +199,7 @@ class SelectiveTransferNetwork(nn.Module):
         soft_mask: bool = True,
     ) -> None:
         super().__init__()
-        self.dilations = tuple(dilations)
+        self.dilations, self.large = tuple(dilations), large
         self.mask = nn.Parameter(torch.ones(layers), requires_grad=soft_mask)
         # Each scale starts as the evidence itself: the middle of its kernel is 1.
         start = torch.zeros(len(dilations), 3, 3)
@@ -204,13 +213,19 @@ class SelectiveTransferNetwork(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-odds of either class by each target network, (n, layers, h, w) → (m, n, 2).
-
-        Missing values (NaN) are the layer's mean, which is 0.
-        """
-        masked = soft_masked(torch.nan_to_num(images, nan=0.0), self.mask)
+        """Log-odds of either class by each target network, (n, layers, h, w) → (m, n, 2)."""
+        masked = soft_masked(images, self.mask)
         both = zip(self.targets, self.scales, self.dilations, strict=True)
         return torch.stack([net(dilated(masked, kernel, rate)) for net, kernel, rate in both])
+
+    def folded(self) -> SelectiveTransferNetwork:
+        """The same function without a source: every kernel as it is used."""
+        plain = SelectiveTransferNetwork(len(self.mask), self.dilations, large=self.large)
+        plain.mask, plain.scales = self.mask, self.scales
+        plain.targets = nn.ModuleList(
+            net.folded() if isinstance(net, TargetNetwork) else net for net in self.targets
+        )
+        return plain
 
 
 def soft_masked(images: Tensor, mask: Tensor) -> Tensor:
