@@ -44,8 +44,8 @@ def method_parameters(study: Study, method: str) -> dict[str, Any]:
     """The study's settings of a method, and what follows from its deposits."""
     parameters = dict(study.method.parameters) if method == study.method.name else {}
     if method == study.method.name:
-        loaders = METHODS[method].files
-        parameters |= {k: loaders[k].load(file) for k, file in method_files(study).items()}
+        files = method_files(study)
+        parameters |= {k: METHODS[method].files[k].load(file) for k, file in files.items()}
     if method == "weights-of-evidence":  # a deposit is its footprint's cells
         parameters.setdefault("cells_per_deposit", float(study.deposits.footprint**2))
     return parameters
