@@ -4,7 +4,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     """Threads cost more than they gain on a few hundred pairs."""
     threads = torch.get_num_threads()

@@ -20,12 +20,13 @@ from gossan.nn.selective_transfer.training import Patches, PatchLoss
 from gossan.splits import make_splitter
 from gossan.validate import study_cells
 
-SIZES = {"patch_window": 16, "patch_stride": 4, "crop": 14}
-QUICK = {**SIZES, "dilations": (1, 2), "epochs": 2, "accelerator": "cpu", "random_state": 0}
+SIZES = {"patch_window": 16, "patch_stride": 8, "crop": 14}
+QUICK = {**SIZES, "dilations": (1, 2), "map_stride": 7, "epochs": 2, "accelerator": "cpu"}
+QUICK |= {"random_state": 0}
 TAUGHT = PatchTraining(epochs=2, accelerator="cpu")
 
 
-def area(seed, layers=("Cu", "Pb", "Zn"), shape=(48, 56)):
+def area(seed, layers=("Cu", "Pb", "Zn"), shape=(40, 48)):
     """Smooth layers, and six deposits at the heights of the first."""
     rng = np.random.default_rng(seed)
     rows, columns = np.indices(shape)
@@ -91,7 +92,7 @@ def test_what_must_not_be_seen_is_not_seen(source):
     """Neither the evidence nor the deposits of hidden ground change anything."""
     evidence, labels = area(2)
     hidden = np.zeros(labels.shape, dtype=bool)
-    hidden[:, 40:] = True
+    hidden[:, 36:] = True
     known = np.where(hidden, -2, np.where(labels == -1, 0, labels))
     changed = evidence.copy()
     changed.values[:, hidden] = 77.0
@@ -113,7 +114,7 @@ def test_a_saved_target_predicts_without_its_source(target, tmp_path):
 def test_an_ensemble_is_judged_on_deposits_it_was_not_shown(source):
     """The common held-out evaluation, by the same code as any other method."""
     evidence, labels = area(2)
-    model = SelectiveTransferClassifier(source, **{**QUICK, "epochs": 1})
+    model = SelectiveTransferClassifier(source, **{**QUICK, "patch_stride": 4, "epochs": 1})
     found = gs.cross_validate(
         model,
         evidence,
@@ -203,7 +204,7 @@ def test_a_damaged_source_is_refused(source, tmp_path, harm):
         ({"source": None}, "gossan train-source"),
         ({"dilations": (1, 9)}, "A dilation of 9 reaches 19 cells across and the crop is 14"),
         ({"dilations": ()}, "dilations is"),
-        ({"patch_window": 60}, "48 × 56 cells and a patch 60 × 60"),
+        ({"patch_window": 60}, "40 × 48 cells and a patch 60 × 60"),
         ({"crop": 20}, "crop is 20 and the patches are 16"),
         ({"vote": "veto"}, "one of share, chance"),
         ({"epochs": 0}, "epochs is 0"),
