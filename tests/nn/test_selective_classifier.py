@@ -113,7 +113,7 @@ def test_a_saved_target_predicts_without_its_source(target, tmp_path):
 
 def test_an_ensemble_is_judged_on_deposits_it_was_not_shown(source):
     """The common held-out evaluation, by the same code as any other method."""
-    evidence, labels = area(2)
+    evidence, labels = area(2, shape=(48, 56))
     model = SelectiveTransferClassifier(source, **{**QUICK, "patch_stride": 4, "epochs": 1})
     found = gs.cross_validate(
         model,
