@@ -1,46 +1,16 @@
-"""The command line as a user calls it, on a district with odd names in an odd folder."""
+"""A district with odd names in an odd folder."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from gossan.cli import main
 from gossan.datasets import synthetic_district, write_district
 from gossan.pipeline import run_study
 from gossan.study import read_study
-
-
-class Said(NamedTuple):
-    """What a command left on the screen."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Gossan = Callable[..., Said]
-
-
-@pytest.fixture
-def gossan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Gossan:
-    """Run ``gossan`` as a user does, but in this process: importing everything takes seconds."""
-
-    def call(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["gossan", *map(str, arguments)])
-        capsys.readouterr()
-        with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
-            main()
-        code = ended.value.code
-        return Said(0 if code is None else int(code), *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture(scope="session")

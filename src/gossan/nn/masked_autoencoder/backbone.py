@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import xarray as xr
-from pydantic import ValidationError
 from torch import Tensor
 
 from gossan import io
 from gossan.evidence import valid_cells
-from gossan.exceptions import StudyError, SurveyDataError, SurveyDataWarning
+from gossan.exceptions import StudyError, SurveyDataWarning
 from gossan.mistakes import suggest
 from gossan.nn.devices import chosen_device
+from gossan.nn.learnt import read_learnt
 from gossan.nn.masked_autoencoder.measures import check_measures
 from gossan.nn.masked_autoencoder.network import Architecture, MaskedAutoencoder
 from gossan.nn.masked_autoencoder.settings import Pretraining
@@ -281,14 +281,7 @@ class Backbone:
         SurveyDataError
             If the file is missing, cut short, a pickle, of another version, or no backbone.
         """
-        weights, record = io.read_weights(file)
-        try:
-            return cls(as_read(weights, record))
-        except (LookupError, TypeError, ValueError, RuntimeError, StudyError) as error:
-            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-            raise SurveyDataError(
-                f"{file} is no backbone, or is damaged ({reason}). `gossan pretrain` makes one."
-            ) from error
+        return cls(read_learnt(file, as_read, "backbone", "gossan pretrain"))
 
     def __sklearn_clone__(self) -> Backbone:
         return self

@@ -181,15 +181,23 @@ class SelectiveTransferClassifier(CellClassifier):
                 raise StudyError(f"{name} is {value}: at least 1 is needed.")
         self.training.check()
 
-    def sizes(self, shape: Sequence[int]) -> dict[str, Any]:
+    def sizes(self, shape: Sequence[int], window: int | None = None) -> dict[str, Any]:
         """Window, crop, strides and dilations for an area of so many rows and columns.
+
+        Parameters
+        ----------
+        shape : (int, int)
+        window : int, optional
+            In place of ``patch_window``: of patches that are cut already.
 
         Raises
         ------
         StudyError
             If a patch is larger than the area, a crop than a patch, or a scale reaches beyond it.
         """
-        window, crop, dilations = chosen_sizes(shape, self.patch_window, self.crop, self.dilations)
+        window, crop, dilations = chosen_sizes(
+            shape, window or self.patch_window, self.crop, self.dilations
+        )
         patch_corners(shape, window, 1)
         if crop > window:
             raise StudyError(
@@ -282,22 +290,18 @@ class SelectiveTransferClassifier(CellClassifier):
     def _fit_cells(self, X: FloatArray, positive: BoolArray) -> None:
         self.check()
         window = X.shape[-1]
-        given = {"patch_window": window, "patch_stride": 1}
-        kept = {name: getattr(self, name) for name in given}
-        self.set_params(**given)
-        try:
-            sizes = self.sizes(X.shape[2:])
-        finally:
-            self.set_params(**kept)
+        sizes = self.sizes(X.shape[2:], window)
         self._scale(np.moveaxis(X, 1, 0).reshape(X.shape[1], -1, window))
         values = self._standardised(np.moveaxis(X, 1, 0)).transpose(0, 1)
-        layers = self.source.layers if self.transfer else [str(k) for k in range(X.shape[1])]
-        if len(layers) != X.shape[1]:
-            raise StudyError(
-                f"Patches have {X.shape[1]} layers and the source {len(layers)}: give them in the "
-                "source's order, or call fit_area, which matches layers by name."
-            )
-        order = self.source.order(list(layers), sizes["crop"]) if self.transfer else None
+        order = None
+        if self.transfer:
+            known = self.source.layers
+            if len(known) != X.shape[1]:
+                raise StudyError(
+                    f"Patches have {X.shape[1]} layers and the source {len(known)}: give them in "
+                    "the source's order, or call fit_area, which matches layers by name."
+                )
+            order = self.source.order(known, sizes["crop"])
         self._fit_patches(Patches(values, positive, window), order, sizes)
 
     def _fit_patches(

@@ -7,19 +7,25 @@ import os
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from gossan import io
-from gossan.exceptions import StudyError, SurveyDataError
+from gossan.exceptions import StudyError
 from gossan.mistakes import suggest
+from gossan.nn.learnt import (
+    Arrays,
+    as_arrays,
+    check_kind,
+    check_names,
+    check_weights,
+    network_weights,
+    read_learnt,
+)
 from gossan.nn.selective_transfer.network import ResNet18, is_large
 from gossan.nn.selective_transfer.training import PatchTraining
 
 _KIND = "source of selective transfer"
-_NETWORK = "network/"
 
 
 class _Written(BaseModel):
@@ -104,7 +110,7 @@ class Source:
     def save(self, file: str | os.PathLike[str]) -> None:
         """Write it as one ``.safetensors`` file, which holds numbers and text alone."""
         plain = dict(self.learned)
-        weights = {f"{_NETWORK}{name}": value for name, value in plain.pop("weights").items()}
+        weights = as_arrays(plain.pop("weights"))
         io.write_weights(file, weights, {**plain, "kind": _KIND})
 
     @classmethod
@@ -116,14 +122,7 @@ class Source:
         SurveyDataError
             If the file is missing, cut short, a pickle, of another version, or no source.
         """
-        arrays, record = io.read_weights(file)
-        try:
-            return cls(_read(arrays, record))
-        except (LookupError, TypeError, ValueError, StudyError) as error:
-            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-            raise SurveyDataError(
-                f"{file} is no source, or is damaged ({reason}). `gossan train-source` makes one."
-            ) from error
+        return cls(read_learnt(file, _read, "source", "gossan train-source"))
 
     def __sklearn_clone__(self) -> Source:
         return self
@@ -170,27 +169,12 @@ def source_of(
     return Source(learned)
 
 
-def _read(arrays: dict[str, npt.NDArray[Any]], record: dict[str, Any]) -> dict[str, Any]:
-    if record.get("kind") != _KIND:
-        raise ValueError(f"it holds {record.get('kind', 'another network')}")
+def _read(arrays: Arrays, record: dict[str, Any]) -> dict[str, Any]:
+    check_kind(record, _KIND)
     told = _Written.model_validate_json(json.dumps(record))
-    if len(set(told.layers)) < len(told.layers):
-        raise ValueError("two of its layers have one name")
+    check_names(told.layers)
     if told.crop > told.window:
         raise ValueError(f"its crop of {told.crop} is larger than its window of {told.window}")
-    weights = {
-        name.removeprefix(_NETWORK): value
-        for name, value in arrays.items()
-        if name.startswith(_NETWORK)
-    }
-    with torch.device("meta"):  # sizes alone
-        expected = ResNet18(len(told.layers), large=is_large(told.crop)).state_dict()
-    if set(weights) != set(expected):
-        raise ValueError("its weights are not those of its network")
-    for name, value in weights.items():
-        like = expected[name]
-        if value.shape != tuple(like.shape) or np.dtype(value.dtype).name != str(like.dtype)[6:]:
-            raise ValueError(f"{name} is {value.dtype} {value.shape}, not {tuple(like.shape)}")
-        if not np.isfinite(value).all():
-            raise ValueError(f"{name} holds values that are no numbers")
+    weights = network_weights(arrays)
+    check_weights(weights, lambda: ResNet18(len(told.layers), large=is_large(told.crop)))
     return {"weights": weights, **told.model_dump(exclude={"kind"})}
