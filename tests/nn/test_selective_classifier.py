@@ -1,5 +1,6 @@
 """A source and its targets on an area: few patches, honest folds, the same answer every time."""
 
+import copy
 import json
 
 import geopandas as gpd
@@ -16,6 +17,7 @@ from gossan.nn.selective_transfer import (
     Source,
     train_source,
 )
+from gossan.nn.selective_transfer.patches import patch_corners, patch_counts
 from gossan.nn.selective_transfer.training import Patches, PatchLoss
 from gossan.splits import make_splitter
 from gossan.validate import study_cells
@@ -55,7 +57,8 @@ def area(seed, layers=("Cu", "Pb", "Zn"), shape=(40, 48)):
 @pytest.fixture(scope="module")
 def source():
     evidence, labels = area(1)
-    return train_source(evidence, labels.to_numpy(), area="old hills", settings=TAUGHT, **SIZES)
+    given = {**SIZES, "width": 8, "settings": TAUGHT}
+    return train_source(evidence, labels.to_numpy(), area="old hills", **given)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,36 @@ def test_a_target_scores_every_cell(source, target):
     assert target.openness_["conv1.weight"] != 1.0
     assert target.sizes_["dilations"] == (1, 2)
     assert source.layers == ["Cu", "Pb", "Zn"]
+
+
+def test_a_dense_map_has_every_cell(target):
+    """Of the same networks; of an area of one patch it is that patch's score."""
+    evidence, _ = area(2)
+    dense = copy.deepcopy(target).set_params(mapping="dense", vote="chance")
+    score = dense.score_area(evidence)
+    assert score.shape == evidence.shape[1:]
+    assert np.isfinite(score).all()
+    assert score.std() > 0
+    patch = evidence[:, 3:17, 5:19]
+    by_patches = copy.deepcopy(target).set_params(vote="chance").score_area(patch)
+    np.testing.assert_allclose(dense.score_area(patch), by_patches, rtol=1e-5)
+
+
+def test_patches_of_an_area_are_counted_right_and_wrong(target):
+    """Every patch once, those with deposits among the right or the missed."""
+    evidence, labels = area(2)
+    counts = target.judge_area(evidence, labels.to_numpy() == 1)
+    assert sum(counts.values()) == len(patch_corners(labels.shape, 16, 8))
+    holding = patch_counts(labels.to_numpy() == 1, patch_corners(labels.shape, 16, 8), 16) > 0
+    assert counts["tp"] + counts["fn"] == holding.sum()
+
+
+def test_what_the_networks_took_is_told(source, target):
+    """Gates of every kernel, a weight for every layer, the source's place of each."""
+    assert target.order_ == [0, 1, 2]
+    assert target.mask_.shape == (3,)
+    assert (target.mask_ != 1.0).any()
+    assert len(target.openness_) == 20
 
 
 def test_the_same_seed_is_the_same_target(source, target):
@@ -167,7 +200,7 @@ def test_a_source_comes_back_from_disk(source, tmp_path):
     source.save(file)
     first = file.read_bytes()
     found = Source.load(file)
-    assert (found.layers, found.window, found.crop) == (source.layers, 16, 14)
+    assert (found.layers, found.window, found.crop, found.width) == (source.layers, 16, 14, 8)
     images = torch.rand(2, 3, 14, 14)
     with torch.no_grad():
         assert torch.equal(found.network()(images), source.network()(images))
@@ -183,6 +216,7 @@ def test_a_source_comes_back_from_disk(source, tmp_path):
         lambda arrays, told: (arrays, {**told, "layers": ["Cu", "Cu", "Zn"]}),
         lambda arrays, told: (arrays, {**told, "layers": ["Cu"]}),
         lambda arrays, told: (arrays, {**told, "crop": 99}),
+        lambda arrays, told: (arrays, {**told, "width": 16}),
         lambda arrays, told: (arrays, {**told, "window": "wide"}),
         lambda arrays, told: (arrays, {**told, "settings": None}),
         lambda arrays, told: (arrays, {**told, "kind": "masked autoencoder"}),
@@ -207,6 +241,8 @@ def test_a_damaged_source_is_refused(source, tmp_path, harm):
         ({"patch_window": 60}, "40 × 48 cells and a patch 60 × 60"),
         ({"crop": 20}, "crop is 20 and the patches are 16"),
         ({"vote": "veto"}, "one of share, chance"),
+        ({"mapping": "all"}, "one of patches, dense"),
+        ({"width": 16}, "the source's networks are 8 wide"),
         ({"epochs": 0}, "epochs is 0"),
     ],
 )

@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gossan.exceptions import StudyError
+from gossan.nn.selective_transfer.dense import dense_scores
 from gossan.nn.selective_transfer.network import (
     ResNet18,
     SelectiveTransferNetwork,
     TargetNetwork,
     dilated,
     distillation,
+    is_large,
     kernel_names,
+    mean_chance,
     soft_masked,
     total_loss,
     votes,
@@ -24,9 +27,11 @@ from gossan.nn.selective_transfer.network import (
 from gossan.nn.selective_transfer.patches import (
     averaged_patches,
     chosen_sizes,
+    confusion,
     covering_corners,
     patch_corners,
     patch_counts,
+    patch_figures,
 )
 
 
@@ -224,9 +229,71 @@ def test_patches_that_cannot_be_are_refused(shape, window, stride, message):
 @given(side=st.integers(16, 4000))
 def test_sizes_fit_the_area(side):
     """A window within the area, a crop within the window, scales that leave something to see."""
-    window, crop, dilations = chosen_sizes((side, side + 7), None, None, (1, 6, 12, 18, 24))
-    assert 16 <= window <= side
-    assert crop <= window
-    assert crop - 2 * max(dilations) >= 8
-    assert list(dilations) == sorted(dilations)
-    assert chosen_sizes((side, side), None, None, (1, 1, 1))[2] == (1, 1, 1)
+    sizes = chosen_sizes((side, side + 7))
+    assert 16 <= sizes.window <= side
+    assert sizes.crop <= sizes.window
+    assert sizes.crop - 2 * max(sizes.dilations) >= 8
+    assert list(sizes.dilations) == sorted(sizes.dilations)
+    assert chosen_sizes((side, side), (1, 1, 1)).dilations == (1, 1, 1)
+
+
+@given(counts=st.tuples(*[st.integers(0, 200)] * 4).filter(any))
+def test_figures_of_patches_are_scikit_learns(counts):
+    """Patch by patch, of any confusion."""
+    tp, fn, tn, fp = counts
+    positive = np.repeat([True, True, False, False], counts)
+    found = np.repeat([True, False, False, True], counts)
+    assert confusion(positive, found) == {"tp": tp, "fn": fn, "tn": tn, "fp": fp}
+    figures = patch_figures(tp=tp, fn=fn, tn=tn, fp=fp)
+    assert figures["accuracy"] == pytest.approx((positive == found).mean())
+    assert figures["recall"] == pytest.approx(tp / max(tp + fn, 1))
+    ones = [2 * right / max(2 * right + fn + fp, 1) for right in (tp, tn)]
+    assert figures["macro_f1"] == pytest.approx(np.mean(ones))
+
+
+def test_the_published_confusion_gives_the_published_figures():
+    """Table of the source: 69.09, 40.33 (40.336, cut off in print) and 65.00 %."""
+    figures = patch_figures(tp=48, fn=71, tn=142, fp=14)
+    assert figures["accuracy"] == pytest.approx(0.6909, abs=5e-5)
+    assert figures["recall"] == pytest.approx(0.40336, abs=5e-6)
+    assert figures["macro_f1"] == pytest.approx(0.6500, abs=5e-5)
+
+
+def scoring(crop, dilations, layers=2, width=4):
+    """Networks of random weights and running means, ready to score."""
+    torch.manual_seed(0)
+    large = is_large(crop)
+    network = SelectiveTransferNetwork(layers, dilations, large=large, width=width)
+    for part in network.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.running_mean.normal_(0, 0.1)
+            part.running_var.uniform_(0.5, 2.0)
+    return network.eval()
+
+
+@pytest.mark.parametrize(("crop", "dilations"), [(14, (1, 2)), (28, (1, 5)), (70, (1, 3, 9))])
+def test_a_dense_map_of_one_patch_is_the_patch(crop, dilations):
+    """Where there is nothing beyond the patch, both are the same."""
+    network = scoring(crop, dilations)
+    values = torch.rand(2, crop, crop)
+    corners, scores = dense_scores(network, values, crop, mean_chance)
+    assert corners.tolist() == [[0, 0]]
+    with torch.no_grad():
+        patch = mean_chance(network(values[None]))
+    np.testing.assert_allclose(scores, patch, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("crop", "step"), [(20, 8), (70, 32)])
+def test_tiles_do_not_change_a_dense_map(crop, step):
+    """What lies beyond a tile is seen as far as it reaches."""
+    network = scoring(crop, (1, 3))
+    values = torch.rand(2, crop + 9 * step + 5, crop + 12 * step)
+    corners, scores = dense_scores(network, values, crop, mean_chance)
+    assert len(corners) == 11 * 13
+    told = []
+    again = dense_scores(
+        network, values, crop, mean_chance, tile=3 * step, progress=lambda *at: told.append(at)
+    )
+    np.testing.assert_array_equal(again[0], corners)
+    np.testing.assert_allclose(again[1], scores, rtol=1e-4)
+    assert told[-1] == (20, 20)

@@ -26,8 +26,9 @@ from gossan.nn.learnt import read_learnt
 from gossan.nn.masked_autoencoder.measures import check_measures
 from gossan.nn.masked_autoencoder.network import Architecture, MaskedAutoencoder
 from gossan.nn.masked_autoencoder.settings import Pretraining
-from gossan.nn.masked_autoencoder.windows import Area, Standard, area_digest, read_with_halo
+from gossan.nn.masked_autoencoder.windows import Area, area_digest, read_with_halo
 from gossan.nn.masked_autoencoder.written import as_read, as_written
+from gossan.nn.standard import Standard
 
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]

@@ -28,12 +28,12 @@ from gossan.nn.masked_autoencoder.settings import Pretraining
 from gossan.nn.masked_autoencoder.windows import (
     Area,
     GatheredWindows,
-    Standard,
     TiledBatches,
     WindowSource,
     area_digest,
     training_and_validation,
 )
+from gossan.nn.standard import Standard, standard_of
 from gossan.nn.training import (
     EpochBatches,
     TrainingPlan,
@@ -46,8 +46,6 @@ from gossan.nn.training import (
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.floating[Any]]
 
-_WILD = 0.0005
-"""Share of a layer's values at either end that scales are not taken from."""
 _SAMPLE = 200_000
 """Cells that scales are taken from, where an area holds more."""
 _JUDGED = 1_024
@@ -229,23 +227,7 @@ def _standard(areas: Sequence[Area], seed: int) -> tuple[Standard, BoolArray]:
         raise SurveyDataError("The evidence is missing in every cell: there is nothing to learn.")
     values = np.where(observed, sample, 0.0)
     binary = np.all(~observed | (values == 0) | (values == 1), axis=1) & observed.any(axis=1)
-    centre = np.zeros(len(sample), dtype=np.float32)
-    scale = np.ones(len(sample), dtype=np.float32)
-    for layer in np.flatnonzero(observed.any(axis=1) & ~binary):
-        centre[layer], scale[layer] = _centre_and_scale(sample[layer, observed[layer]])
-    return Standard(centre, scale), binary
-
-
-def _centre_and_scale(values: FloatArray) -> tuple[float, float]:
-    """Mean and standard deviation, but that a few wild values do not count."""
-    values = values.astype(np.float64)
-    # To the next value inside: of few values too the outermost at either end does not count.
-    low = np.quantile(values, _WILD, method="higher")
-    high = np.quantile(values, 1.0 - _WILD, method="lower")
-    if low < high:
-        values = np.clip(values, low, high)
-    spread = float(values.std())
-    return float(values.mean()), spread if spread > 0 else 1.0
+    return standard_of(sample, stay=binary), binary
 
 
 def _cells(area: Area, seed: int) -> npt.NDArray[np.float32]:

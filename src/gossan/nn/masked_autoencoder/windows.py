@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from gossan.evidence import valid_cells
 from gossan.exceptions import SurveyDataError
+from gossan.nn.standard import Standard
 from gossan.nn.training import EpochBatches
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -52,32 +53,6 @@ class Area:
     order: IntArray
     centres: BoolArray
     hidden: BoolArray | None = None
-
-
-@dataclass(frozen=True)
-class Standard:
-    """How layers are brought to one scale: less their centre, over their scale, clipped.
-
-    Attributes
-    ----------
-    centre, scale : ndarray of shape (layers,), float32
-        Mean and standard deviation of continuous layers; 0 and 1 of binary ones, which stay as
-        they are.
-    """
-
-    centre: npt.NDArray[np.float32]
-    scale: npt.NDArray[np.float32]
-
-    limit = 5.0
-    """Standard deviations beyond which a value counts as that far: one wild sample is no scale."""
-
-    def applied(self, values: FloatArray) -> npt.NDArray[np.float32]:
-        """Standardised ``(layers, …)``, NaN missing."""
-        shape = (-1, *[1] * (values.ndim - 1))
-        scaled = (values - self.centre.reshape(shape)) / self.scale.reshape(shape)
-        scaled = np.clip(scaled, -self.limit, self.limit).astype(np.float32, copy=False)
-        scaled[~np.isfinite(values)] = np.nan
-        return scaled
 
 
 class WindowSource(Dataset[tuple[Tensor]]):

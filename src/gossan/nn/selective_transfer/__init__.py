@@ -1,8 +1,9 @@
-"""Selective knowledge transfer: networks that take of a larger task what helps; in the making."""
+"""Selective knowledge transfer: networks that take of a larger task what helps."""
 
-from gossan.nn.selective_transfer.classifier import SelectiveTransferClassifier, train_source
+from gossan.nn.selective_transfer.classifier import SelectiveTransferClassifier
 from gossan.nn.selective_transfer.network import ResNet18, SelectiveTransferNetwork
-from gossan.nn.selective_transfer.source import Source
+from gossan.nn.selective_transfer.patches import patch_figures
+from gossan.nn.selective_transfer.source import Source, train_source
 from gossan.nn.selective_transfer.training import PatchTraining
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "SelectiveTransferClassifier",
     "SelectiveTransferNetwork",
     "Source",
+    "patch_figures",
     "train_source",
 ]

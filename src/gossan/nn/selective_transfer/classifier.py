@@ -13,38 +13,43 @@ import xarray as xr
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
-from torch.nn import functional
 
-from gossan.exceptions import LabelError, StudyError
+from gossan.exceptions import StudyError
 from gossan.models import CellClassifier
 from gossan.nn.devices import chosen_device
+from gossan.nn.selective_transfer.areas import Labels, area_patches, without_gaps
+from gossan.nn.selective_transfer.dense import dense_scores
 from gossan.nn.selective_transfer.network import (
-    ResNet18,
+    PUBLISHED_WIDTH,
     SelectiveTransferNetwork,
     TargetNetwork,
     is_large,
+    mean_chance,
     total_loss,
     votes,
 )
 from gossan.nn.selective_transfer.patches import (
+    PUBLISHED_DILATIONS,
+    PatchSizes,
     averaged_patches,
     chosen_sizes,
+    confusion,
     covering_corners,
     patch_corners,
     patch_counts,
 )
-from gossan.nn.selective_transfer.source import Source, source_of
+from gossan.nn.selective_transfer.source import Source
 from gossan.nn.selective_transfer.training import Patches, PatchTraining, fit_patches, middle
+from gossan.nn.standard import Standard, standard_of
 from gossan.nn.training import TrainingRecord, train_once
 
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-PUBLISHED_DILATIONS = (1, 6, 12, 18, 24)
 _AT_ONCE = 32
-_LEAST_SHOWN = 0.5
-"""Share of a patch's cells that must be shown for it to teach."""
+_HALVINGS = 5
+"""Times that the learning rate is halved, as published: every 30 of 150 epochs."""
 
 
 class SelectiveTransferClassifier(CellClassifier):
@@ -74,12 +79,19 @@ class SelectiveTransferClassifier(CellClassifier):
         of a smaller area the window is a power of two near a sixth of its shorter side, the stride
         half a window, the crop seven eighths.
     map_stride : int or None, default None
-        Cells from patch to patch where an area is mapped; default: an eighth of the crop.
+        Cells from patch to patch where an area is mapped; default: an eighth of the crop. Of a
+        dense map it is the network's own: 32 cells, 8 of crops below 64.
+    mapping : {"patches", "dense"}, default "patches"
+        How an area is mapped. ``"dense"`` puts the whole area through the networks at once, where
+        patches overlap only once: tens of times faster, and at their edges patches then see what
+        lies beyond in place of nothing.
     vote : {"share", "chance"}, default "share"
         ``"share"``: of the networks that vote for a deposit, as published. ``"chance"``: their mean
         chance of one, which ranks patches that get as many votes.
+    width : int or None, default None
+        Channels of a network's first stage: the source's, and without a source 64, as published.
     epochs, learning_rate, batch_size, at_once : int or float
-        As :class:`PatchTraining` has them; default: as published.
+        As :class:`PatchTraining` has them; default: as published. The rate is halved five times.
     accelerator : str, default "auto"
     precision : {"32-true", "bf16-mixed", "16-mixed"}, default "32-true"
     random_state : int, RandomState or None, default None
@@ -89,7 +101,11 @@ class SelectiveTransferClassifier(CellClassifier):
     network_ : dict
         ``weights`` of the networks, with the kernels as they are used; losses and epochs.
     sizes_ : dict
-        ``window``, ``crop`` and ``dilations`` as they were chosen.
+        ``window``, ``crop``, ``dilations`` and strides as they were chosen.
+    order_ : list of int or None
+        For each layer its place in the source, -1 where the source lacks it; None without transfer.
+    mask_ : ndarray of shape (layers,)
+        Weight of each layer in the soft mask.
     openness_ : dict of str to float
         Mean of abs(P) of each kernel, over the target networks; empty without transfer.
     classes_ : ndarray of shape (2,)
@@ -123,7 +139,9 @@ class SelectiveTransferClassifier(CellClassifier):
         patch_stride: int | None = None,
         crop: int | None = None,
         map_stride: int | None = None,
+        mapping: Literal["patches", "dense"] = "patches",
         vote: Literal["share", "chance"] = "share",
+        width: int | None = None,
         epochs: int = 150,
         learning_rate: float = 0.1,
         batch_size: int = 128,
@@ -141,7 +159,9 @@ class SelectiveTransferClassifier(CellClassifier):
         self.patch_stride = patch_stride
         self.crop = crop
         self.map_stride = map_stride
+        self.mapping = mapping
         self.vote = vote
+        self.width = width
         self.epochs = epochs
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -155,6 +175,7 @@ class SelectiveTransferClassifier(CellClassifier):
         """How the networks learn."""
         return PatchTraining(
             epochs=self.epochs,
+            halved_every=max(1, round(self.epochs / _HALVINGS)),
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
             at_once=self.at_once,
@@ -173,15 +194,31 @@ class SelectiveTransferClassifier(CellClassifier):
             raise StudyError(f"dilations is {tuple(self.dilations)}: give numbers of at least 1.")
         if not 0 <= self.distillation < np.inf:
             raise StudyError(f"distillation is {self.distillation}: give 0 or more.")
-        if self.vote not in ("share", "chance"):
-            raise StudyError(f"vote is {self.vote!r}: one of share, chance.")
-        for name in ("patch_window", "patch_stride", "crop", "map_stride"):
+        for name, known in (("vote", ("share", "chance")), ("mapping", ("patches", "dense"))):
+            if getattr(self, name) not in known:
+                raise StudyError(f"{name} is {getattr(self, name)!r}: one of {', '.join(known)}.")
+        if isinstance(self.source, Source) and self.width not in (None, self.source.width):
+            raise StudyError(
+                f"width is {self.width} and the source's networks are {self.source.width} wide: "
+                "leave width out, or train a source of that width."
+            )
+        for name in ("patch_window", "patch_stride", "crop", "map_stride", "width"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise StudyError(f"{name} is {value}: at least 1 is needed.")
         self.training.check()
 
-    def sizes(self, shape: Sequence[int], window: int | None = None) -> dict[str, Any]:
+    @property
+    def idle(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Settings that make no difference beside the others."""
+        found = [] if self.transfer else ["source"]
+        if self.mapping == "dense":
+            found.append("map_stride")
+        if self.source is not None:
+            found.append("width")
+        return tuple(found)
+
+    def sizes(self, shape: Sequence[int], window: int | None = None) -> PatchSizes:
         """Window, crop, strides and dilations for an area of so many rows and columns.
 
         Parameters
@@ -195,29 +232,16 @@ class SelectiveTransferClassifier(CellClassifier):
         StudyError
             If a patch is larger than the area, a crop than a patch, or a scale reaches beyond it.
         """
-        window, crop, dilations = chosen_sizes(
-            shape, window or self.patch_window, self.crop, self.dilations
+        return chosen_sizes(
+            shape,
+            self.dilations,
+            window=window or self.patch_window,
+            crop=self.crop,
+            stride=self.patch_stride,
+            map_stride=self.map_stride,
         )
-        patch_corners(shape, window, 1)
-        if crop > window:
-            raise StudyError(
-                f"crop is {crop} and the patches are {window} cells across: set a smaller crop."
-            )
-        widest = max(dilations)
-        if crop - 2 * widest < 1:
-            raise StudyError(
-                f"A dilation of {widest} reaches {2 * widest + 1} cells across and the crop is "
-                f"{crop}: set smaller dilations or a larger patch_window."
-            )
-        return {
-            "window": window,
-            "crop": crop,
-            "dilations": dilations,
-            "stride": self.patch_stride or max(1, window // 2),
-            "map_stride": self.map_stride or max(1, crop // 8),
-        }
 
-    def fit_area(self, evidence: xr.DataArray, labels: npt.NDArray[np.integer[Any]]) -> Self:
+    def fit_area(self, evidence: xr.DataArray, labels: Labels) -> Self:
         """Learn from the patches of an area.
 
         Parameters
@@ -239,34 +263,12 @@ class SelectiveTransferClassifier(CellClassifier):
         self.check()
         sizes = self.sizes(evidence.shape[1:])
         layers = [str(name) for name in evidence["layer"].to_numpy()]
-        order = self.source.order(layers, sizes["crop"]) if self.transfer else None
-        patches = self.patches(evidence, labels, sizes)
+        order = self.source.order(layers, sizes.crop) if self.transfer else None
+        patches, standard = area_patches(evidence, labels, sizes)
+        self.centre_, self.scale_ = standard.centre, standard.scale
         self.classes_ = np.array([0, 1])
         self.n_features_in_ = len(layers)
         return self._fit_patches(patches, order, sizes)
-
-    def patches(
-        self, evidence: xr.DataArray, labels: npt.NDArray[np.integer[Any]], sizes: dict[str, Any]
-    ) -> Patches:
-        """The patches of an area that teach, in the scale of what may be seen."""
-        seen = labels > -2
-        values = np.where(seen, np.asarray(evidence.to_numpy(), dtype=np.float32), np.nan)
-        self._scale(values)
-        window = sizes["window"]
-        corners = patch_corners(seen.shape, window, sizes["stride"])
-        deposits, barren, shown = (
-            patch_counts(cells, corners, window) for cells in (labels == 1, labels == 0, seen)
-        )
-        enough = shown >= _LEAST_SHOWN * window**2
-        teaches = enough & ((deposits > 0) | (barren > 0))
-        positive = deposits[teaches] > 0
-        if positive.all() or not positive.any():
-            raise LabelError(
-                f"Of {len(corners)} patches of {window} × {window} cells {positive.sum()} that may "
-                f"teach have a deposit and {(~positive).sum()} have none: both are needed. Set a "
-                "smaller patch_window or patch_stride."
-            )
-        return Patches(self._standardised(values), positive, window, corners=corners[teaches])
 
     def score_area(
         self, evidence: xr.DataArray, *, progress: Callable[[int, int], None] | None = None
@@ -277,22 +279,69 @@ class SelectiveTransferClassifier(CellClassifier):
         one. They are as large as the crop that the networks learnt on.
         """
         check_is_fitted(self, "network_")
-        crop, stride = self.sizes_["crop"], self.sizes_["map_stride"]
-        shape = evidence.shape[1:]
-        corners = covering_corners(shape, crop, min(stride, crop))
-        values = self._standardised(np.asarray(evidence.to_numpy(), dtype=np.float32))
+        values = without_gaps(self._standard, np.asarray(evidence.to_numpy(), dtype=np.float32))
+        shape, crop = values.shape[1:], self.sizes_["crop"]
+        if self.mapping == "dense":
+            corners, scores = dense_scores(
+                self._trained(), values, crop, self._voted, progress=progress
+            )
+        else:
+            stride = min(self.sizes_["map_stride"], crop)
+            corners = covering_corners(shape, crop, stride)
+            scores = self._patch_scores(values, corners, crop, progress)
+        reached = corners.max(axis=0) + crop  # a dense map ends with whole steps
+        return averaged_patches(reached, corners, crop, scores)[: shape[0], : shape[1]]
+
+    def judge_area(
+        self, evidence: xr.DataArray, positive: BoolArray, *, stride: int | None = None
+    ) -> dict[str, int]:
+        """How many patches of an area, with a deposit and without, are told right and wrong.
+
+        A patch counts as found from half of the votes on.
+
+        Parameters
+        ----------
+        evidence : xarray.DataArray
+            ``(layer, y, x)``; of another area than the one learnt from, to be of any worth.
+        positive : ndarray of shape (y, x), bool
+            Deposits.
+        stride : int, optional
+            Cells from patch to patch; default: as patches were cut to learn from.
+
+        Returns
+        -------
+        dict of str to int
+            ``tp``, ``fn``, ``tn``, ``fp``: :func:`patch_figures` makes figures of them.
+        """
+        check_is_fitted(self, "network_")
+        window, stride = self.sizes_["window"], stride or self.sizes_["stride"]
+        values = without_gaps(self._standard, np.asarray(evidence.to_numpy(), dtype=np.float32))
+        corners = patch_corners(values.shape[1:], window, stride)
+        truth = patch_counts(positive, corners, window) > 0
+        return confusion(truth, self._patch_scores(values, corners, window, None) >= 0.5)
+
+    def _patch_scores(
+        self,
+        values: Tensor,
+        corners: IntArray,
+        window: int,
+        progress: Callable[[int, int], None] | None,
+    ) -> FloatArray:
+        """Score of each patch of an area, by its middle, (n,)."""
         everything = Patches(
-            values, np.zeros(len(corners), dtype=bool), crop, corners=corners, copies=False
+            values, np.zeros(len(corners), dtype=bool), window, corners=corners, copies=False
         )
-        scores = self._scored(lambda part: everything[part][0], len(corners), progress)
-        return averaged_patches(shape, corners, crop, scores)
+        crop = self.sizes_["crop"]
+        return self._scored(lambda part: middle(everything[part][0], crop), len(corners), progress)
 
     def _fit_cells(self, X: FloatArray, positive: BoolArray) -> None:
         self.check()
         window = X.shape[-1]
         sizes = self.sizes(X.shape[2:], window)
-        self._scale(np.moveaxis(X, 1, 0).reshape(X.shape[1], -1, window))
-        values = self._standardised(np.moveaxis(X, 1, 0)).transpose(0, 1)
+        layers_first = np.moveaxis(X, 1, 0)
+        standard = standard_of(layers_first)
+        self.centre_, self.scale_ = standard.centre, standard.scale
+        values = without_gaps(standard, layers_first).transpose(0, 1)
         order = None
         if self.transfer:
             known = self.source.layers
@@ -301,18 +350,16 @@ class SelectiveTransferClassifier(CellClassifier):
                     f"Patches have {X.shape[1]} layers and the source {len(known)}: give them in "
                     "the source's order, or call fit_area, which matches layers by name."
                 )
-            order = self.source.order(known, sizes["crop"])
+            order = self.source.order(known, sizes.crop)
         self._fit_patches(Patches(values, positive, window), order, sizes)
 
-    def _fit_patches(
-        self, patches: Patches, order: list[int] | None, sizes: dict[str, Any]
-    ) -> Self:
+    def _fit_patches(self, patches: Patches, order: list[int] | None, sizes: PatchSizes) -> Self:
         seed = int(check_random_state(self.random_state).randint(2**31))
-        self.sizes_, self.order_ = sizes, order
+        self.sizes_, self.order_ = asdict(sizes), order
         network = self._started(self.n_features_in_, seed)
         share = self.distillation
         made_of = (
-            asdict(self.training), sizes, seed, share, self.soft_mask,
+            asdict(self.training), sizes, seed, share, self.soft_mask, self._width,
             patches.values.numpy(), patches.corners, patches.positive,
             self.source.learned["weights"] if self.transfer else None, order,
         )  # fmt: skip
@@ -324,7 +371,7 @@ class SelectiveTransferClassifier(CellClassifier):
                 lambda log_odds, classes: total_loss(log_odds, classes, share),
                 patches,
                 self.training,
-                sizes["crop"],
+                sizes.crop,
                 seed,
                 checkpoint=checkpoint,
             ),
@@ -337,6 +384,7 @@ class SelectiveTransferClassifier(CellClassifier):
         self.openness_ = {
             name: float(np.mean([one[name] for one in told])) for name in (told[0] if told else ())
         }
+        self.mask_ = network.mask.detach().numpy().copy()
         self.network_: dict[str, Any] = {
             "weights": {name: v.numpy() for name, v in network.folded().state_dict().items()},
             "training_loss": record.training_loss[record.best_epoch],
@@ -352,6 +400,7 @@ class SelectiveTransferClassifier(CellClassifier):
                 layers,
                 self.sizes_["dilations"],
                 large=is_large(self.sizes_["crop"]),
+                width=self._width,
                 source=self.source.network() if self.transfer else None,
                 order=self.order_,
                 soft_mask=self.soft_mask,
@@ -364,13 +413,14 @@ class SelectiveTransferClassifier(CellClassifier):
                 self.n_features_in_,
                 self.sizes_["dilations"],
                 large=is_large(self.sizes_["crop"]),
+                width=self._width,
             )
         weights = self.network_["weights"]
         network.load_state_dict({name: torch.from_numpy(v) for name, v in weights.items()})
         return network.eval().to(chosen_device(self.accelerator))
 
     def _score_cells(self, X: FloatArray) -> FloatArray:
-        windows = self._standardised(np.moveaxis(X, 1, 0)).transpose(0, 1)
+        windows = without_gaps(self._standard, np.moveaxis(X, 1, 0)).transpose(0, 1)
         crops = middle(windows, self.sizes_["crop"])
         return self._scored(lambda part: crops[torch.from_numpy(part)], len(X), None)
 
@@ -387,105 +437,22 @@ class SelectiveTransferClassifier(CellClassifier):
         found = np.empty(count)
         for start in range(0, count, _AT_ONCE):
             part = np.arange(start, min(start + _AT_ONCE, count))
-            log_odds = network(crops(part).to(device))
-            if self.vote == "share":
-                score = votes(log_odds)
-            else:
-                score = log_odds.softmax(dim=-1)[..., 1].mean(dim=0)
-            found[part] = score.cpu().numpy()
+            found[part] = self._voted(network(crops(part).to(device))).cpu().numpy()
             if progress is not None:
                 progress(int(part[-1]) + 1, count)
         return found
 
-    def _scale(self, values: FloatArray) -> None:
-        """Mean and standard deviation of each layer over what may be seen, (layers, …)."""
-        flat = values.reshape(len(values), -1).astype(np.float64)
-        observed = np.isfinite(flat)
-        count = np.maximum(observed.sum(axis=1), 1)
-        mean = np.where(observed, flat, 0.0).sum(axis=1) / count
-        spread = np.where(observed, flat - mean[:, None], 0.0)
-        deviation = np.sqrt((spread**2).sum(axis=1) / count)
-        self.centre_ = mean.astype(np.float32)
-        self.scale_ = np.where(deviation > 0, deviation, 1.0).astype(np.float32)
+    @property
+    def _voted(self) -> Callable[[Tensor], Tensor]:
+        """From log-odds (m, …, 2) to the score of each, (…)."""
+        return votes if self.vote == "share" else mean_chance
 
-    def _standardised(self, values: FloatArray) -> Tensor:
-        """Layers first: less their mean, over their deviation; where nothing is known the mean."""
-        shape = (-1, *[1] * (values.ndim - 1))
-        scaled = (values - self.centre_.reshape(shape)) / self.scale_.reshape(shape)
-        return torch.from_numpy(np.where(np.isfinite(values), scaled, 0.0).astype(np.float32))
+    @property
+    def _standard(self) -> Standard:
+        return Standard(self.centre_, self.scale_)
 
-
-def train_source(
-    evidence: xr.DataArray,
-    labels: npt.NDArray[np.integer[Any]],
-    *,
-    area: str = "area",
-    patch_window: int | None = None,
-    patch_stride: int | None = None,
-    crop: int | None = None,
-    settings: PatchTraining | None = None,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> Source:
-    """Teach a network the patches of an area with many deposits, for others to take from.
-
-    Parameters
-    ----------
-    evidence : xarray.DataArray
-        ``(layer, y, x)``.
-    labels : ndarray of shape (y, x), int
-        1 deposit, 0 or -1 other ground: every patch without a deposit stands for barren ground.
-    area : str
-        Its name.
-    patch_window, patch_stride, crop : int, optional
-        As :class:`SelectiveTransferClassifier` takes them.
-    settings : PatchTraining, optional
-    seed : int, default 0
-    progress : callable, optional
-        Called with (epochs done, epochs in all).
-
-    Raises
-    ------
-    LabelError
-        If no patch has a deposit, or all have one.
-    StudyError
-        If sizes or settings cannot be.
-    """
-    settings = PatchTraining() if settings is None else settings
-    settings.check()
-    model = SelectiveTransferClassifier(
-        transfer=False,
-        dilations=(1,),
-        patch_window=patch_window,
-        patch_stride=patch_stride,
-        crop=crop,
-    )
-    sizes = model.sizes(evidence.shape[1:])
-    patches = model.patches(evidence, np.where(labels == -1, 0, labels), sizes)
-    layers = [str(name) for name in evidence["layer"].to_numpy()]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = ResNet18(len(layers), large=is_large(sizes["crop"]))
-    train_once(
-        network,
-        (
-            asdict(settings),
-            sizes,
-            seed,
-            patches.values.numpy(),
-            patches.corners,
-            patches.positive,
-        ),
-        lambda checkpoint: fit_patches(
-            network,
-            functional.cross_entropy,
-            patches,
-            settings,
-            sizes["crop"],
-            seed,
-            checkpoint=checkpoint,
-            progress=progress,
-        ),
-    )
-    counts = (len(patches.positive), int(patches.positive.sum()))
-    return source_of(network, layers, (sizes["window"], sizes["crop"]), area, counts, settings)
+    @property
+    def _width(self) -> int:
+        if isinstance(self.source, Source):
+            return self.source.width
+        return PUBLISHED_WIDTH if self.width is None else self.width

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from gossan.exceptions import StudyError
 
@@ -13,6 +15,7 @@ BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
 
+PUBLISHED_DILATIONS = (1, 6, 12, 18, 24)
 _CROPPED = 224 / 256
 """Share of a patch's width that a crop has, as published."""
 _LEAST_MAP = 8
@@ -45,13 +48,7 @@ def patch_corners(shape: Sequence[int], window: int, stride: int) -> IntArray:
     >>> len(patch_corners((2560, 3072), 256, 128)), len(patch_corners((512, 3072), 256, 128))
     (437, 69)
     """
-    if stride < 1:
-        raise StudyError(f"stride is {stride}: at least 1 cell is needed.")
-    if window < 1 or min(shape) < window:
-        raise StudyError(
-            f"The area has {shape[0]} × {shape[1]} cells and a patch {window} × {window}. Set a "
-            "smaller window."
-        )
+    _check_patches(shape, window, stride)
     along = [np.arange(0, length - window + 1, stride) for length in shape]
     rows, columns = np.meshgrid(*along, indexing="ij")
     return np.column_stack([rows.ravel(), columns.ravel()])
@@ -65,13 +62,23 @@ def covering_corners(shape: Sequence[int], window: int, stride: int) -> IntArray
     >>> covering_corners((5, 4), 4, 3).tolist()
     [[0, 0], [1, 0]]
     """
-    patch_corners(shape, window, stride)  # what cannot be is said there
+    _check_patches(shape, window, stride)
     along = [
         np.unique(np.append(np.arange(0, length - window + 1, stride), length - window))
         for length in shape
     ]
     rows, columns = np.meshgrid(*along, indexing="ij")
     return np.column_stack([rows.ravel(), columns.ravel()])
+
+
+def _check_patches(shape: Sequence[int], window: int, stride: int) -> None:
+    if stride < 1:
+        raise StudyError(f"stride is {stride}: at least 1 cell is needed.")
+    if window < 1 or min(shape) < window:
+        raise StudyError(
+            f"The area has {shape[0]} × {shape[1]} cells and a patch {window} × {window}. Set a "
+            "smaller window."
+        )
 
 
 def patch_counts(cells: BoolArray, corners: IntArray, window: int) -> IntArray:
@@ -133,10 +140,39 @@ def averaged_patches(
     return np.where(covered, total / np.where(covered, count, 1.0), np.nan)
 
 
+@dataclass(frozen=True)
+class PatchSizes:
+    """How an area is cut into patches, in cells.
+
+    Attributes
+    ----------
+    window : int
+        Across a patch.
+    crop : int
+        Across what the networks look at of it.
+    dilations : tuple of int
+        Of each scale.
+    stride, map_stride : int
+        From one patch to the next: of those learnt from, and of those that make a map.
+    """
+
+    window: int
+    crop: int
+    dilations: tuple[int, ...]
+    stride: int
+    map_stride: int
+
+
 def chosen_sizes(
-    shape: Sequence[int], window: int | None, crop: int | None, dilations: Sequence[int]
-) -> tuple[int, int, tuple[int, ...]]:
-    """Window, crop and dilations that fit an area, scaled down from the published where they must.
+    shape: Sequence[int],
+    dilations: Sequence[int] = PUBLISHED_DILATIONS,
+    *,
+    window: int | None = None,
+    crop: int | None = None,
+    stride: int | None = None,
+    map_stride: int | None = None,
+) -> PatchSizes:
+    """Sizes that fit an area, scaled down from the published where they must.
 
     The published window of 256 cells goes with an area of 3,072: a twelfth. A smaller area gets a
     power of two near a sixth of its shorter side, at least 16; the crop keeps its share of the
@@ -145,23 +181,23 @@ def chosen_sizes(
     Parameters
     ----------
     shape : (int, int)
-    window, crop : int or None
-        ``None`` to have it chosen.
+        Rows and columns of the area.
     dilations : sequence of int
-        As published, for a crop of 224 cells.
+        As published, for a crop of 224 cells; scaled where the window is chosen.
+    window, crop, stride, map_stride : int, optional
+        In place of what would be chosen.
 
-    Returns
-    -------
-    window, crop : int
-    dilations : tuple of int
-        Ascending; scaled where the window was chosen.
+    Raises
+    ------
+    StudyError
+        If a patch is larger than the area, a crop than a patch, or a scale reaches beyond a crop.
 
     Examples
     --------
-    >>> chosen_sizes((3072, 3072), None, None, (1, 6, 12, 18, 24))
-    (256, 224, (1, 6, 12, 18, 24))
-    >>> chosen_sizes((251, 310), None, None, (1, 6, 12, 18, 24))
-    (32, 28, (1, 2, 3, 4, 5))
+    >>> chosen_sizes((3072, 3072))
+    PatchSizes(window=256, crop=224, dilations=(1, 6, 12, 18, 24), stride=128, map_stride=28)
+    >>> chosen_sizes((251, 310))
+    PatchSizes(window=32, crop=28, dilations=(1, 2, 3, 4, 5), stride=16, map_stride=3)
     """
     given = window is not None
     if window is None:
@@ -169,11 +205,76 @@ def chosen_sizes(
         window = int(min(256, max(16, 2 ** round(np.log2(sixth)))))
     if crop is None:
         crop = max(1, round(_CROPPED * window))
-    if given or crop >= 224:
-        return window, crop, tuple(dilations)
+    _check_patches(shape, window, 1)
+    if crop > window:
+        raise StudyError(
+            f"crop is {crop} and the patches are {window} cells across: set a smaller crop."
+        )
+    rates = tuple(dilations) if given or crop >= 224 else _scaled(dilations, crop)
+    widest = max(rates)
+    if crop - 2 * widest < 1:
+        raise StudyError(
+            f"A dilation of {widest} reaches {2 * widest + 1} cells across and the crop is "
+            f"{crop}: set smaller dilations or a larger patch_window."
+        )
+    return PatchSizes(
+        window, crop, rates, stride or max(1, window // 2), map_stride or max(1, crop // 8)
+    )
+
+
+def _scaled(dilations: Sequence[int], crop: int) -> tuple[int, ...]:
+    """Dilations for a smaller crop than the published, ascending, apart where they can be."""
     room = (crop - _LEAST_MAP) // 2
-    scaled: list[int] = []
+    found: list[int] = []
     for rate in sorted(dilations):
-        least = scaled[-1] + 1 if scaled and rate > 1 else 1
-        scaled.append(min(max(least, round(rate * crop / 224)), room))
-    return window, crop, tuple(scaled)
+        least = found[-1] + 1 if found and rate > 1 else 1
+        found.append(min(max(least, round(rate * crop / 224)), room))
+    return tuple(found)
+
+
+def confusion(positive: BoolArray, found: BoolArray) -> dict[str, int]:
+    """True and false positives and negatives: ``tp``, ``fn``, ``tn``, ``fp``.
+
+    Parameters
+    ----------
+    positive, found : ndarray of shape (n,), bool
+        Which patches have a deposit, and which are said to.
+    """
+    return {
+        "tp": int((positive & found).sum()),
+        "fn": int((positive & ~found).sum()),
+        "tn": int((~positive & ~found).sum()),
+        "fp": int((~positive & found).sum()),
+    }
+
+
+def patch_figures(*, tp: int, fn: int, tn: int, fp: int) -> dict[str, float]:
+    """Accuracy, recall and macro-F1 of a confusion, as they are published for patches.
+
+    Parameters
+    ----------
+    tp, fn, tn, fp : int
+        Patches with a deposit that were found and missed, patches without that were left and taken
+        for one.
+
+    Returns
+    -------
+    dict of str to float
+        ``accuracy``, ``recall`` of the patches with deposits, and ``macro_f1``, the mean of the F1
+        of either class; 0 where there is nothing to divide by.
+
+    Examples
+    --------
+    The published confusion, 69.09, 40.33 and 65.00 %:
+
+    >>> figures = patch_figures(tp=48, fn=71, tn=142, fp=14)
+    >>> {name: f"{100 * value:.2f}" for name, value in figures.items()}
+    {'accuracy': '69.09', 'recall': '40.34', 'macro_f1': '65.00'}
+    """
+    ones = {"sample_weight": [tp, fn, tn, fp], "zero_division": 0.0}
+    true, said = [1, 1, 0, 0], [1, 0, 0, 1]
+    return {
+        "accuracy": float(accuracy_score(true, said, sample_weight=ones["sample_weight"])),
+        "recall": float(recall_score(true, said, **ones)),
+        "macro_f1": float(f1_score(true, said, average="macro", **ones)),
+    }

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 import torch
+import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch.nn import functional
 
 from gossan import io
 from gossan.exceptions import StudyError
@@ -22,8 +26,11 @@ from gossan.nn.learnt import (
     network_weights,
     read_learnt,
 )
-from gossan.nn.selective_transfer.network import ResNet18, is_large
-from gossan.nn.selective_transfer.training import PatchTraining
+from gossan.nn.selective_transfer.areas import Labels, area_patches
+from gossan.nn.selective_transfer.network import PUBLISHED_WIDTH, ResNet18, is_large
+from gossan.nn.selective_transfer.patches import chosen_sizes
+from gossan.nn.selective_transfer.training import PatchTraining, fit_patches
+from gossan.nn.training import train_once
 
 _KIND = "source of selective transfer"
 
@@ -37,6 +44,7 @@ class _Written(BaseModel):
     layers: Annotated[list[str], Field(min_length=1)]
     window: PositiveInt
     crop: PositiveInt
+    width: PositiveInt
     area: str
     patches: PositiveInt
     with_deposits: PositiveInt
@@ -52,8 +60,8 @@ class Source:
     ----------
     learned : dict
         Plain values and arrays: ``weights`` of a :class:`ResNet18`; ``layers`` in the network's
-        order, ``window`` and ``crop`` of the patches, ``area``, ``patches`` that it learnt from,
-        how many ``with_deposits``, and ``settings``.
+        order, ``window`` and ``crop`` of the patches, ``width`` of the network, ``area``,
+        ``patches`` that it learnt from, how many ``with_deposits``, and ``settings``.
     """
 
     def __init__(self, learned: dict[str, Any]) -> None:
@@ -74,10 +82,15 @@ class Source:
         """Cells across what it looks at of a patch."""
         return self.learned["crop"]
 
+    @property
+    def width(self) -> int:
+        """Channels of the network's first stage."""
+        return self.learned["width"]
+
     def network(self) -> ResNet18:
         """The network itself, ready to score."""
         with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten
-            network = ResNet18(len(self.layers), large=is_large(self.crop))
+            network = ResNet18(len(self.layers), large=is_large(self.crop), width=self.width)
         weights = self.learned["weights"]
         network.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in weights.items()})
         return network.eval()
@@ -161,12 +174,89 @@ def source_of(
         "layers": layers,
         "window": sizes[0],
         "crop": sizes[1],
+        "width": network.width,
         "area": area,
         "patches": counts[0],
         "with_deposits": counts[1],
         "settings": asdict(settings),
     }
     return Source(learned)
+
+
+def train_source(
+    evidence: xr.DataArray,
+    labels: Labels,
+    *,
+    area: str = "area",
+    patch_window: int | None = None,
+    patch_stride: int | None = None,
+    crop: int | None = None,
+    width: int = PUBLISHED_WIDTH,
+    settings: PatchTraining | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Source:
+    """Teach a network the patches of an area with many deposits, for others to take from.
+
+    Parameters
+    ----------
+    evidence : xarray.DataArray
+        ``(layer, y, x)``.
+    labels : ndarray of shape (y, x), int
+        1 deposit, 0 or -1 other ground: every patch without a deposit stands for barren ground.
+    area : str
+        Its name.
+    patch_window, patch_stride, crop : int, optional
+        As :class:`SelectiveTransferClassifier` takes them.
+    width : int, default 64
+        Channels of the first stage, as :class:`ResNet18` takes it; targets are as wide.
+    settings : PatchTraining, optional
+    seed : int, default 0
+    progress : callable, optional
+        Called with (epochs done, epochs in all).
+
+    Raises
+    ------
+    LabelError
+        If no patch has a deposit, or all have one.
+    StudyError
+        If sizes or settings cannot be.
+    """
+    settings = PatchTraining() if settings is None else settings
+    settings.check()
+    if width < 1:
+        raise StudyError(f"width is {width}: at least 1 is needed.")
+    sizes = chosen_sizes(
+        evidence.shape[1:], window=patch_window, crop=crop, stride=patch_stride, dilations=(1,)
+    )
+    patches, _ = area_patches(evidence, np.where(labels == -1, 0, labels), sizes)
+    layers = [str(name) for name in evidence["layer"].to_numpy()]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ResNet18(len(layers), large=is_large(sizes.crop), width=width)
+    train_once(
+        network,
+        (
+            asdict(settings),
+            (sizes.window, sizes.crop, sizes.stride, width),
+            seed,
+            patches.values.numpy(),
+            patches.corners,
+            patches.positive,
+        ),
+        lambda checkpoint: fit_patches(
+            network,
+            functional.cross_entropy,
+            patches,
+            settings,
+            sizes.crop,
+            seed,
+            checkpoint=checkpoint,
+            progress=progress,
+        ),
+    )
+    counts = (len(patches.positive), int(patches.positive.sum()))
+    return source_of(network, layers, (sizes.window, sizes.crop), area, counts, settings)
 
 
 def _read(arrays: Arrays, record: dict[str, Any]) -> dict[str, Any]:
@@ -176,5 +266,8 @@ def _read(arrays: Arrays, record: dict[str, Any]) -> dict[str, Any]:
     if told.crop > told.window:
         raise ValueError(f"its crop of {told.crop} is larger than its window of {told.window}")
     weights = network_weights(arrays)
-    check_weights(weights, lambda: ResNet18(len(told.layers), large=is_large(told.crop)))
+    check_weights(
+        weights,
+        lambda: ResNet18(len(told.layers), large=is_large(told.crop), width=told.width),
+    )
     return {"weights": weights, **told.model_dump(exclude={"kind"})}
