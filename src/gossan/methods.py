@@ -164,6 +164,9 @@ _BACKBONE = MappingProxyType(
     {"backbone": LearntFile("gossan.nn.masked_autoencoder:Backbone", "gossan pretrain")}
 )
 
+_TRANSFER = "gossan.nn.selective_transfer:SelectiveTransferClassifier"
+_SOURCE = LearntFile("gossan.nn.selective_transfer:Source", "gossan train-source")
+
 _ENTRIES = [
     Method(
         "weights-of-evidence",
@@ -376,6 +379,20 @@ _ENTRIES = [
         parameters=MappingProxyType({"head": "finetune", "members": 1}),
         ablation=_UNTAUGHT,
         files=_BACKBONE,
+    ),
+    Method(
+        "selective-transfer",
+        "Selective transfer between areas",
+        _TRANSFER,
+        "Tells patches with a deposit from others by networks of several scales, which take of a "
+        "network that learnt another area what helps.",
+        "Choose it where a well-explored area has the layers of yours and deposits of the same "
+        "kind: `gossan train-source` learns that area first. It scores patches and not cells, so "
+        "its map is coarse, and it needs dozens of patches with a deposit. Compare it with "
+        "`transfer = false` and with extra trees before you trust it.",
+        parameters=MappingProxyType({"epochs": 20, "batch_size": 32}),
+        ablation=MappingProxyType({"transfer": False}),
+        files=MappingProxyType({"source": _SOURCE}),
     ),
 ]
 

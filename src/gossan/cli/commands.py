@@ -25,6 +25,7 @@ from gossan.cli.terminal import (
     print_held_out,
     print_leaning,
     print_run,
+    print_source,
     print_table,
     progress_bars,
     resumable,
@@ -270,6 +271,47 @@ def pretrain(
             **settings,
         )
     print_backbone(file, study)
+
+
+@app.command()
+def train_source(
+    study: StudyFile,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The file; default: source.safetensors beside the study file."),
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="small (minutes on two cores) or published (a GPU's work).")
+    ] = "small",
+    window: Annotated[
+        int | None, typer.Option(help="Cells across a patch; default: chosen for the area.", min=1)
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="Cells from patch to patch; default: half a window.", min=1)
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Channels of the network's first stage.", min=1)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="How long to learn.", min=1)] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, …")] = "auto",
+    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
+) -> None:
+    """Learn the patches of a well-explored area into a file that other studies take from."""
+    from gossan.pipeline import train_source_study
+    from gossan.study import read_study
+
+    given = {"patch_window": window, "patch_stride": stride, "width": width, "epochs": epochs}
+    with resumable(), progress_bars() as progress:
+        file = train_source_study(
+            read_study(study),
+            output=output,
+            preset=preset,
+            progress=progress,
+            accelerator=accelerator,
+            precision=precision,
+            **{name: value for name, value in given.items() if value is not None},
+        )
+    print_source(file, study)
 
 
 @app.command()

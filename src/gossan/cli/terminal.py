@@ -50,8 +50,6 @@ def plain(text: object) -> str:
 
 def print_backbone(file: Path, study: Path) -> None:
     """What a network learnt from, how far its loss fell, and how a study names its file."""
-    import os
-
     from gossan.nn.masked_autoencoder import Backbone
 
     found = Backbone.load(file)
@@ -61,14 +59,44 @@ def print_backbone(file: Path, study: Path) -> None:
         f"ground set apart: {losses[0]:.3f} after the first, {min(losses):.3f} at its best."
     )
     out.print(f"Backbone: [bold]{plain(file)}[/]")
-    folder = study if study.is_dir() else study.parent
-    seen_from = Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
+    named = _seen_from(file, study)
     out.print(
         plain(
             'Use it with [method] name = "masked-pretraining", '
-            f'parameters = {{ backbone = "{seen_from}" }}'
+            f'parameters = {{ backbone = "{named}" }}'
         )
     )
+
+
+def print_source(file: Path, study: Path) -> None:
+    """What a source learnt from, how well it tells its own patches, and how a study names it."""
+    from gossan.nn.selective_transfer import Source, patch_figures
+
+    found = Source.load(file)
+    figures = patch_figures(**found.confusion)
+    out.print(
+        f"Learnt from {found.learned['patches']:,} patches of {found.window} × {found.window} "
+        f"cells, {found.learned['with_deposits']:,} of them with a deposit, and "
+        f"{len(found.layers)} layers. It tells {100 * figures['accuracy']:.0f} % of these patches "
+        f"right, and {100 * figures['recall']:.0f} % of those with a deposit: it has seen them, so "
+        "this is no measure of skill."
+    )
+    out.print(f"Source: [bold]{plain(file)}[/]")
+    out.print(
+        plain(
+            'Use it in the study of another area with [method] name = "selective-transfer", '
+            f'parameters = {{ source = "{_seen_from(file, study)}" }}, the path as seen from that '
+            "study's folder."
+        )
+    )
+
+
+def _seen_from(file: Path, study: Path) -> str:
+    """The path of a file as a study names it."""
+    import os
+
+    folder = study if study.is_dir() else study.parent
+    return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
 
 
 def print_comparison(path: Path, table: pd.DataFrame) -> None:

@@ -20,6 +20,7 @@ from gossan.pipeline.settings import (
     study_sampler,
     study_splitter,
 )
+from gossan.pipeline.transfer import train_source_study
 
 __all__ = [
     "Explanation",
@@ -44,4 +45,5 @@ __all__ = [
     "study_sampler",
     "study_splitter",
     "study_workflows",
+    "train_source_study",
 ]

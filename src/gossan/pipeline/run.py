@@ -38,11 +38,13 @@ from gossan.pipeline.settings import (
     study_model,
     study_splitter,
 )
+from gossan.pipeline.transfer import transfer_shown
 from gossan.predict import predict_map
 from gossan.quality import StudyCheck, check_evidence
 from gossan.report import (
     PretrainingShown,
     ReportInputs,
+    TransferShown,
     area_thresholds,
     labels_style,
     layer_styles,
@@ -116,7 +118,8 @@ def run_study(
             run.withdraw("contributions", CONTRIBUTIONS)
         _targets(study, run, keys["targets"], model, evidence, labels, score, deposits)
         learnt = learnt_stage(run, keys["model"], model, evidence)
-        _report(study, run, digests, evidence, deposits, check, evaluation, score, truth, learnt)
+        chapters = {"pretraining": learnt, "transfer": transfer_shown(model, evidence)}
+        _report(study, run, digests, evidence, deposits, check, evaluation, score, truth, chapters)
         _manifest(study, run, keys, digests, at_hand.annotation)
     return path
 
@@ -321,13 +324,13 @@ def _report(
     evaluation: dict[str, Any],
     score: xr.DataArray,
     truth: gpd.GeoDataFrame | None,
-    pretraining: PretrainingShown | None,
+    chapters: dict[str, Any],
 ) -> None:
     """Render the report and the QGIS styles; cheap, so always made anew."""
     start = time.perf_counter()
     run.progress("report", 0, 1)
     inputs = report_inputs(
-        study, run.path, digests, evidence, deposits, check, evaluation, score, truth, pretraining
+        study, run.path, digests, evidence, deposits, check, evaluation, score, truth, **chapters
     )
     io.write_text(run.path / "report.html", render_report(inputs))
     thresholds = area_thresholds(score.to_numpy())
@@ -351,6 +354,7 @@ def report_inputs(
     score: xr.DataArray,
     truth: gpd.GeoDataFrame | None = None,
     pretraining: PretrainingShown | None = None,
+    transfer: TransferShown | None = None,
 ) -> ReportInputs:
     """Gather what a finished run's report shows."""
     ranked = pd.DataFrame(evaluation["deposits"]).set_index("deposit")
@@ -382,6 +386,7 @@ def report_inputs(
         truth=None if truth is None else truth_table(score, truth).reset_index(),
         hidden=hidden,
         pretraining=pretraining,
+        transfer=transfer,
         study_file=study.path.name,
     )
 

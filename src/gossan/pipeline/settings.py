@@ -133,6 +133,8 @@ def check_settings(study: Study) -> None:
     window = int(getattr(model, "window", 1))
     if window > 1:
         _check_window(study, window)
+    if hasattr(model, "sizes"):  # of patches, which must fit the area
+        model.sizes(study_grid(study).shape)
     study_splitter(study)
 
 

@@ -4,7 +4,7 @@ from gossan.report.annotation import convergence_plot, round_maps
 from gossan.report.comparison import ComparisonInputs, render_comparison
 from gossan.report.contributions import contribution_maps, contribution_range
 from gossan.report.html import render_report
-from gossan.report.inputs import PretrainingShown, ReportInputs
+from gossan.report.inputs import PretrainingShown, ReportInputs, TransferShown
 from gossan.report.shares import area_thresholds
 from gossan.report.styles import (
     agreement_style,
@@ -23,6 +23,7 @@ __all__ = [
     "ComparisonInputs",
     "PretrainingShown",
     "ReportInputs",
+    "TransferShown",
     "Verdict",
     "agreement_style",
     "annotation_style",

@@ -20,6 +20,7 @@ from gossan.report.pretraining import pretraining_chapter
 from gossan.report.shares import thinning
 from gossan.report.sheet import crs_code
 from gossan.report.theme import as_png, as_svg
+from gossan.report.transfer import transfer_chapter
 
 _TARGETS_LISTED = 50
 _LAYERS_LISTED = 20
@@ -64,6 +65,7 @@ def render_report(inputs: ReportInputs) -> str:
         ("targets", "Where to look next", _targets_section(inputs, letters, groups)),
         ("importance", "What the map leans on", _importance_section(inputs)),
         ("pretraining", "What the network learnt without labels", _pretraining_section(inputs)),
+        ("transfer", "What was taken from another area", _transfer_section(inputs)),
         ("truth", "Against the truth", _truth_section(inputs)),
         ("layers", "The evidence", _layers_section(inputs)),
         ("findings", "What is wrong with the data", _findings_section(inputs)),
@@ -336,6 +338,10 @@ def _importance_section(inputs: ReportInputs) -> dict[str, Any] | None:
 def _pretraining_section(inputs: ReportInputs) -> dict[str, Any] | None:
     shown = inputs.pretraining
     return None if shown is None else pretraining_chapter(shown, inputs.deposits)
+
+
+def _transfer_section(inputs: ReportInputs) -> dict[str, Any] | None:
+    return None if inputs.transfer is None else transfer_chapter(inputs.transfer)
 
 
 def _truth_section(inputs: ReportInputs) -> dict[str, Any] | None:

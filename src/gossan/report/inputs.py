@@ -60,6 +60,43 @@ class PretrainingShown:
 
 
 @dataclass(frozen=True)
+class TransferShown:
+    """What the networks of selective transfer took of their source.
+
+    Parameters
+    ----------
+    source : mapping
+        Of the source: ``area``, ``layers``, ``patches``, ``with_deposits``, ``window``; empty where
+        nothing was transferred.
+    layers : pandas.DataFrame
+        ``layer``; its ``weight`` in the soft mask; ``openness``, the mean of abs(P) of its first
+        kernels, NaN where the source lacks it.
+    kernels : pandas.DataFrame
+        ``kernel``, from the first to the last, and its ``openness``.
+    sizes : mapping
+        ``window``, ``crop``, ``dilations``, ``stride``, ``map_stride``, in cells.
+    shape : (int, int)
+        Rows and columns of the area.
+    counts : mapping
+        ``patches`` learnt from, and those with a deposit, ``positive``.
+    width, epochs : int
+        Of the networks, and how long they learnt.
+    given : bool
+        Whether the study file gives the window.
+    """
+
+    source: Mapping[str, Any]
+    layers: pd.DataFrame
+    kernels: pd.DataFrame
+    sizes: Mapping[str, Any]
+    shape: Sequence[int]
+    counts: Mapping[str, int]
+    width: int
+    epochs: int
+    given: bool
+
+
+@dataclass(frozen=True)
 class ReportInputs:
     """Everything a report shows. Only the first five fields are needed; the rest adds sections.
 
@@ -100,6 +137,8 @@ class ReportInputs:
         Of a synthetic district: the undiscovered deposits.
     pretraining : PretrainingShown, optional
         What a network learnt without labels, where the method has one.
+    transfer : TransferShown, optional
+        What networks took of a source, where the method has one.
     settings : mapping
         The study file, nested.
     provenance : mapping
@@ -125,6 +164,7 @@ class ReportInputs:
     truth: pd.DataFrame | None = None
     hidden: gpd.GeoDataFrame | None = None
     pretraining: PretrainingShown | None = None
+    transfer: TransferShown | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[str] = ()

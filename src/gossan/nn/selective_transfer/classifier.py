@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -107,7 +108,12 @@ class SelectiveTransferClassifier(CellClassifier):
     mask_ : ndarray of shape (layers,)
         Weight of each layer in the soft mask.
     openness_ : dict of str to float
-        Mean of abs(P) of each kernel, over the target networks; empty without transfer.
+        Mean of abs(P) of each kernel, from the first to the last, over the target networks; empty
+        without transfer.
+    layer_openness_ : ndarray of shape (layers,)
+        The same of the first kernel, layer by layer; NaN where nothing is transferred.
+    patch_counts_ : dict of str to int
+        ``patches`` learnt from, and those with a deposit, ``positive``.
     classes_ : ndarray of shape (2,)
 
     Notes
@@ -123,6 +129,7 @@ class SelectiveTransferClassifier(CellClassifier):
     """
 
     own_threads: ClassVar[bool] = True
+    attributed_by: ClassVar[str] = "removal"
     missing_values = "A missing value is its layer's mean."
     _takes_windows = True
     _dtype = np.float32
@@ -292,6 +299,84 @@ class SelectiveTransferClassifier(CellClassifier):
         reached = corners.max(axis=0) + crop  # a dense map ends with whole steps
         return averaged_patches(reached, corners, crop, scores)[: shape[0], : shape[1]]
 
+    def attribute(
+        self,
+        evidence: xr.DataArray,
+        cells: IntArray,
+        *,
+        background: FloatArray,
+        members: Sequence[Any] | None = None,
+        skip_failed: bool = False,  # noqa: ARG002  (a removal always adds up to itself)
+        progress: Callable[[int, int], None] | None = None,
+    ) -> FloatArray:
+        """What each layer adds to the chance of a deposit in the patch round a cell.
+
+        How far the networks' mean chance falls where the layer is, in the whole patch, what it is
+        on the mean of the background. The patch is the one centred on the cell, moved into the area
+        at its edge.
+
+        Parameters
+        ----------
+        evidence : xarray.DataArray
+            ``(layer, y, x)``.
+        cells : ndarray of shape (n, 2)
+            Rows and columns.
+        background : ndarray of shape (m, layers)
+            Cells of ordinary ground.
+        members : sequence of SelectiveTransferClassifier, optional
+            Over which the mean is taken; default: this one.
+        skip_failed : bool
+            Of no consequence here.
+        progress : callable, optional
+            Called with (cells done, cells in all).
+
+        Returns
+        -------
+        ndarray of shape (n, layers)
+        """
+        chosen: Sequence[Any] = [self] if members is None else members
+        found = np.zeros((len(cells), len(evidence)))
+        for number, member in enumerate(chosen):
+            tell = None
+            if progress is not None:
+                first = number * len(cells)
+                tell = partial(_from, progress, first, len(chosen) * len(cells))
+            found += member.removed(evidence, cells, background, tell)
+        return found / len(chosen)
+
+    def removed(
+        self,
+        evidence: xr.DataArray,
+        cells: IntArray,
+        background: FloatArray,
+        tell: Callable[[int], None] | None = None,
+    ) -> FloatArray:
+        """The same by this one's networks alone, (n, layers)."""
+        check_is_fitted(self, "network_")
+        crop, network = self.sizes_["crop"], self._trained()
+        values = without_gaps(self._standard, np.asarray(evidence.to_numpy(), dtype=np.float32))
+        ordinary = self._standard.applied(np.moveaxis(np.asarray(background), 1, 0))
+        mean = torch.from_numpy(np.nan_to_num(_mean_observed(ordinary)))
+        last = np.array(values.shape[1:]) - crop
+        corners = np.clip(np.asarray(cells) - crop // 2, 0, last)
+        found = np.empty((len(corners), len(values)))
+        every = torch.arange(len(values))
+        for done, (row, column) in enumerate(corners):
+            patch = values[:, row : row + crop, column : column + crop]
+            without = patch.repeat(len(values), 1, 1, 1)
+            without[every, every] = mean[:, None, None]
+            crops = torch.cat([patch[None], without])
+            with torch.inference_mode():
+                parts = [
+                    mean_chance(network(part.to(network.mask.device)))
+                    for part in crops.split(_AT_ONCE)
+                ]
+            chance = torch.cat(parts).cpu().numpy().astype(float)
+            found[done] = chance[0] - chance[1:]
+            if tell is not None:
+                tell(done + 1)
+        return found
+
     def judge_area(
         self, evidence: xr.DataArray, positive: BoolArray, *, stride: int | None = None
     ) -> dict[str, int]:
@@ -356,10 +441,12 @@ class SelectiveTransferClassifier(CellClassifier):
     def _fit_patches(self, patches: Patches, order: list[int] | None, sizes: PatchSizes) -> Self:
         seed = int(check_random_state(self.random_state).randint(2**31))
         self.sizes_, self.order_ = asdict(sizes), order
+        positive = patches.positive
+        self.patch_counts_ = {"patches": len(positive), "positive": int(positive.sum())}
         network = self._started(self.n_features_in_, seed)
         share = self.distillation
         made_of = (
-            asdict(self.training), sizes, seed, share, self.soft_mask, self._width,
+            asdict(self.training), sizes, seed, share, self.soft_mask, self.network_width,
             patches.values.numpy(), patches.corners, patches.positive,
             self.source.learned["weights"] if self.transfer else None, order,
         )  # fmt: skip
@@ -380,10 +467,16 @@ class SelectiveTransferClassifier(CellClassifier):
         return self
 
     def _keep(self, network: SelectiveTransferNetwork, record: TrainingRecord) -> None:
-        told = [net.openness() for net in network.targets if isinstance(net, TargetNetwork)]
+        gated = [net for net in network.targets if isinstance(net, TargetNetwork)]
+        told = [net.openness() for net in gated]
         self.openness_ = {
             name: float(np.mean([one[name] for one in told])) for name in (told[0] if told else ())
         }
+        self.layer_openness_ = np.full(len(network.mask), np.nan)
+        if gated:
+            known = np.array(self.order_) >= 0
+            layers = np.mean([net.layer_openness() for net in gated], axis=0)
+            self.layer_openness_[known] = layers[known]
         self.mask_ = network.mask.detach().numpy().copy()
         self.network_: dict[str, Any] = {
             "weights": {name: v.numpy() for name, v in network.folded().state_dict().items()},
@@ -400,7 +493,7 @@ class SelectiveTransferClassifier(CellClassifier):
                 layers,
                 self.sizes_["dilations"],
                 large=is_large(self.sizes_["crop"]),
-                width=self._width,
+                width=self.network_width,
                 source=self.source.network() if self.transfer else None,
                 order=self.order_,
                 soft_mask=self.soft_mask,
@@ -413,7 +506,7 @@ class SelectiveTransferClassifier(CellClassifier):
                 self.n_features_in_,
                 self.sizes_["dilations"],
                 large=is_large(self.sizes_["crop"]),
-                width=self._width,
+                width=self.network_width,
             )
         weights = self.network_["weights"]
         network.load_state_dict({name: torch.from_numpy(v) for name, v in weights.items()})
@@ -452,7 +545,19 @@ class SelectiveTransferClassifier(CellClassifier):
         return Standard(self.centre_, self.scale_)
 
     @property
-    def _width(self) -> int:
+    def network_width(self) -> int:
+        """Channels of a network's first stage."""
         if isinstance(self.source, Source):
             return self.source.width
         return PUBLISHED_WIDTH if self.width is None else self.width
+
+
+def _mean_observed(values: FloatArray) -> FloatArray:
+    """Mean of what is observed of each layer, (layers, cells) → (layers,); 0 where nothing is."""
+    observed = np.isfinite(values)
+    total = np.where(observed, values, 0.0).sum(axis=1)
+    return (total / np.maximum(observed.sum(axis=1), 1)).astype(np.float32)
+
+
+def _from(progress: Callable[[int, int], None], first: int, total: int, done: int) -> None:
+    progress(first + done, total)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -151,7 +154,7 @@ class TargetNetwork(nn.Module):
             self.gates[_key(name)] = nn.Parameter(torch.ones_like(frozen))
             # Not among what is saved: five copies of what the source's own file holds.
             self.register_buffer(f"source_{_key(name)}", frozen, persistent=False)
-        self.kernels = sorted(kernels)
+        self.kernels = kernel_names(source)
 
     def forward(self, images: Tensor) -> Tensor:
         """Log-odds of either class, (n, layers, h, w) → (n, 2)."""
@@ -174,6 +177,10 @@ class TargetNetwork(nn.Module):
     def openness(self) -> dict[str, float]:
         """How far the gates of each kernel are open: the mean of abs(P), by the kernel's name."""
         return {name: float(self.gates[_key(name)].detach().abs().mean()) for name in self.kernels}
+
+    def layer_openness(self) -> npt.NDArray[np.floating[Any]]:
+        """The same of the first kernel, evidence layer by evidence layer."""
+        return self.gates[_key("conv1.weight")].detach().abs().mean(dim=(0, 2, 3)).numpy()
 
 
 class SelectiveTransferNetwork(nn.Module):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch.nn import functional
 
 from gossan import io
@@ -28,10 +29,13 @@ from gossan.nn.learnt import (
 )
 from gossan.nn.selective_transfer.areas import Labels, area_patches
 from gossan.nn.selective_transfer.network import PUBLISHED_WIDTH, ResNet18, is_large
-from gossan.nn.selective_transfer.patches import chosen_sizes
-from gossan.nn.selective_transfer.training import PatchTraining, fit_patches
+from gossan.nn.selective_transfer.patches import PatchSizes, chosen_sizes, confusion
+from gossan.nn.selective_transfer.training import Patches, PatchTraining, fit_patches, middle
 from gossan.nn.training import train_once
 
+BoolArray = npt.NDArray[np.bool_]
+
+_AT_ONCE = 32
 _KIND = "source of selective transfer"
 
 
@@ -48,6 +52,7 @@ class _Written(BaseModel):
     area: str
     patches: PositiveInt
     with_deposits: PositiveInt
+    confusion: dict[Literal["tp", "fn", "tn", "fp"], NonNegativeInt]
     settings: PatchTraining
 
 
@@ -61,7 +66,8 @@ class Source:
     learned : dict
         Plain values and arrays: ``weights`` of a :class:`ResNet18`; ``layers`` in the network's
         order, ``window`` and ``crop`` of the patches, ``width`` of the network, ``area``,
-        ``patches`` that it learnt from, how many ``with_deposits``, and ``settings``.
+        ``patches`` that it learnt from, how many ``with_deposits``, their ``confusion`` by it, and
+        ``settings``.
     """
 
     def __init__(self, learned: dict[str, Any]) -> None:
@@ -81,6 +87,11 @@ class Source:
     def crop(self) -> int:
         """Cells across what it looks at of a patch."""
         return self.learned["crop"]
+
+    @property
+    def confusion(self) -> dict[str, int]:
+        """How many of the patches it learnt from it tells right and wrong."""
+        return self.learned["confusion"]
 
     @property
     def width(self) -> int:
@@ -151,7 +162,7 @@ def source_of(
     layers: list[str],
     sizes: tuple[int, int],
     area: str,
-    counts: tuple[int, int],
+    counts: dict[str, int],
     settings: PatchTraining,
 ) -> Source:
     """A source of a trained network.
@@ -164,8 +175,8 @@ def source_of(
         Window and crop.
     area : str
         Name of the area.
-    counts : (int, int)
-        Patches, and those with deposits.
+    counts : dict of str to int
+        Confusion of the patches learnt from.
     settings : PatchTraining
     """
     weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
@@ -176,11 +187,34 @@ def source_of(
         "crop": sizes[1],
         "width": network.width,
         "area": area,
-        "patches": counts[0],
-        "with_deposits": counts[1],
+        "patches": sum(counts.values()),
+        "with_deposits": counts["tp"] + counts["fn"],
+        "confusion": counts,
         "settings": asdict(settings),
     }
     return Source(learned)
+
+
+def check_source(
+    shape: Sequence[int],
+    *,
+    patch_window: int | None = None,
+    patch_stride: int | None = None,
+    crop: int | None = None,
+    width: int = PUBLISHED_WIDTH,
+) -> PatchSizes:
+    """Sizes of the patches of a source, for an area of so many rows and columns.
+
+    Raises
+    ------
+    StudyError
+        If they cannot be.
+    """
+    given = {"width": width, "patch_window": patch_window, "patch_stride": patch_stride}
+    for name, value in {**given, "crop": crop}.items():
+        if value is not None and value < 1:
+            raise StudyError(f"{name} is {value}: at least 1 is needed.")
+    return chosen_sizes(shape, (1,), window=patch_window, crop=crop, stride=patch_stride)
 
 
 def train_source(
@@ -224,10 +258,12 @@ def train_source(
     """
     settings = PatchTraining() if settings is None else settings
     settings.check()
-    if width < 1:
-        raise StudyError(f"width is {width}: at least 1 is needed.")
-    sizes = chosen_sizes(
-        evidence.shape[1:], window=patch_window, crop=crop, stride=patch_stride, dilations=(1,)
+    sizes = check_source(
+        evidence.shape[1:],
+        patch_window=patch_window,
+        patch_stride=patch_stride,
+        crop=crop,
+        width=width,
     )
     patches, _ = area_patches(evidence, np.where(labels == -1, 0, labels), sizes)
     layers = [str(name) for name in evidence["layer"].to_numpy()]
@@ -255,8 +291,21 @@ def train_source(
             progress=progress,
         ),
     )
-    counts = (len(patches.positive), int(patches.positive.sum()))
+    counts = confusion(patches.positive, _found(network, patches, sizes.crop))
     return source_of(network, layers, (sizes.window, sizes.crop), area, counts, settings)
+
+
+@torch.inference_mode()
+def _found(network: ResNet18, patches: Patches, crop: int) -> BoolArray:
+    """Which of the patches, by their middles, are said to have a deposit."""
+    network.eval()
+    once = patches.each_once()
+    parts = [
+        network(middle(once[np.arange(start, min(start + _AT_ONCE, len(once)))][0], crop))
+        for start in range(0, len(once), _AT_ONCE)
+    ]
+    log_odds = torch.cat(parts)
+    return (log_odds[:, 1] > log_odds[:, 0]).numpy()
 
 
 def _read(arrays: Arrays, record: dict[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,13 @@ class PatchTraining:
         check_devices(self.accelerator, 1)
 
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "published": {"width": 64, "epochs": 150, "halved_every": 30, "batch_size": 128},
+    "small": {"width": 16, "epochs": 20, "halved_every": 4, "batch_size": 32},
+}
+"""Width of a source's network and how long it learns: as published, and in minutes on two cores."""
+
+
 class Patches(Dataset[tuple[Tensor, ...]]):
     """Labelled patches by their numbers, in bulk: standardised, without gaps.
 
@@ -129,6 +136,10 @@ class Patches(Dataset[tuple[Tensor, ...]]):
             windows = views[:, rows, columns].transpose(0, 1)
         target = torch.from_numpy(self.positive[chosen].astype(np.int64))
         return windows, target, torch.from_numpy(self.copy[numbers])
+
+    def each_once(self) -> Patches:
+        """The same patches without copies."""
+        return Patches(self.values, self.positive, self.window, corners=self.corners, copies=False)
 
 
 def _times(positive: BoolArray) -> IntArray:
@@ -194,9 +205,7 @@ def fit_patches(
     The source spares no patch to judge by: the best epoch is the one of the least loss on the
     training patches as they are, without noise and in the middle.
     """
-    once = Patches(
-        patches.values, patches.positive, patches.window, corners=patches.corners, copies=False
-    )
+    once = patches.each_once()
     size = min(settings.batch_size, settings.at_once)
     return train(
         network,
