@@ -22,11 +22,14 @@ QUICK = {"inner": 1, "outer": 5, "max_epochs": 1, "members": 1}
 QUICK |= {"pairs_per_epoch": 1_280, "accelerator": "cpu"}
 PRETRAINED = {"backbone_window": 5, "epochs": 1, "windows_per_epoch": 64, "accelerator": "cpu"}
 PRETRAINED |= {"n_estimators": 5}
+PATCHES = {"transfer": False, "width": 4, "patch_window": 8, "patch_stride": 2, "crop": 8}
+PATCHES |= {"dilations": (1, 2), "epochs": 1, "accelerator": "cpu"}
 
 
 def quick(name):
     """Settings that are done in a second."""
-    return QUICK if METHODS[name].build.endswith("PixelPairClassifier") else PRETRAINED
+    settings = {"PixelPairClassifier": QUICK, "PretrainedClassifier": PRETRAINED}
+    return settings.get(METHODS[name].build.partition(":")[2], PATCHES)
 
 
 def expected_failures(estimator):

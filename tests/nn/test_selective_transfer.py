@@ -233,7 +233,8 @@ def test_sizes_fit_the_area(side):
     assert 16 <= sizes.window <= side
     assert sizes.crop <= sizes.window
     assert sizes.crop - 2 * max(sizes.dilations) >= 8
-    assert list(sizes.dilations) == sorted(sizes.dilations)
+    assert list(sizes.dilations) == sorted(set(sizes.dilations))
+    assert chosen_sizes((side, side), window=16).dilations == (1, 2, 3)
     assert chosen_sizes((side, side), (1, 1, 1)).dilations == (1, 1, 1)
 
 

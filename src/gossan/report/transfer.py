@@ -74,7 +74,7 @@ def layer_table(layers: pd.DataFrame, *, limit: int) -> Table:
     >>> layers = pd.DataFrame(
     ...     {"layer": ["Cu", "W"], "weight": [1.02, -1.2], "openness": [0.98, np.nan]})
     >>> [[cell.text for cell in row] for row in layer_table(layers, limit=9).rows]
-    [['W', '-1.200', 'its own', '–'], ['Cu', '1.020', 'the source', '0.980']]
+    [['W', '−1.200', 'its own', '–'], ['Cu', '1.020', 'the source', '0.980']]
     """
     taken = layers["openness"].notna()
     shown = layers.assign(kernels=np.where(taken, "the source", "its own"))
@@ -99,7 +99,8 @@ def _sizes(shown: TransferShown) -> str:
         else "the published window of 256 goes with an area of 3,072 × 3,072 cells"
         if window == 256
         else "the published window of 256 goes with 3,072 × 3,072 cells, and one of a smaller area "
-        "is a power of two near a sixth of its shorter side"
+        "is a power of two near a sixth of its shorter side; half a window apart, or nearer where "
+        "they would be few"
     )
     return (
         f"The area of {rows:,} × {columns:,} cells was cut into patches of {window} × {window} "

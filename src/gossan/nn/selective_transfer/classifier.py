@@ -67,7 +67,8 @@ class SelectiveTransferClassifier(CellClassifier):
     source : Source or None, default None
         From :func:`train_source` or ``gossan train-source``; needed unless ``transfer`` is false.
     dilations : sequence of int, default (1, 6, 12, 18, 24)
-        A target network each; scaled down with the window where that is chosen.
+        A target network each. The published ones are scaled down with a smaller crop; others are
+        taken as they are.
     soft_mask : bool, default True
         Whether layers have learned weights.
     transfer : bool, default True
@@ -77,10 +78,10 @@ class SelectiveTransferClassifier(CellClassifier):
     patch_window, patch_stride, crop : int or None, default None
         Cells across a patch, from one to the next, and across what the networks look at, drawn at
         random from the patch in every epoch. Published: 256, 128 and 224, on 3,072 × 3,072 cells;
-        of a smaller area the window is a power of two near a sixth of its shorter side, the stride
-        half a window, the crop seven eighths.
+        of a smaller area the window is a power of two near a sixth of its shorter side, the crop
+        seven eighths of it, and the stride half a window or less, for 200 patches.
     map_stride : int or None, default None
-        Cells from patch to patch where an area is mapped; default: an eighth of the crop. Of a
+        Cells from patch to patch where an area is mapped; default: a seventh of the crop. Of a
         dense map it is the network's own: 32 cells, 8 of crops below 64.
     mapping : {"patches", "dense"}, default "patches"
         How an area is mapped. ``"dense"`` puts the whole area through the networks at once, where

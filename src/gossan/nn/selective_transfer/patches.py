@@ -18,6 +18,8 @@ IntArray = npt.NDArray[np.int64]
 PUBLISHED_DILATIONS = (1, 6, 12, 18, 24)
 _CROPPED = 224 / 256
 """Share of a patch's width that a crop has, as published."""
+_LEAST_PATCHES = 200
+"""Patches of an area below which they are cut nearer to one another."""
 _LEAST_MAP = 8
 """Cells across the smallest feature map: less is nothing to look at."""
 
@@ -176,14 +178,17 @@ def chosen_sizes(
 
     The published window of 256 cells goes with an area of 3,072: a twelfth. A smaller area gets a
     power of two near a sixth of its shorter side, at least 16; the crop keeps its share of the
-    window and the dilations theirs of the crop, as long as a feature map of 8 cells is left.
+    window. Patches lie half a window apart, or nearer where that would make fewer than 200 of them
+    (published: 437 to learn from). The published dilations keep their share of the crop; those that
+    would leave a feature map of fewer than 8 cells are left out, and their networks with them.
+    Others stay as given.
 
     Parameters
     ----------
     shape : (int, int)
         Rows and columns of the area.
     dilations : sequence of int
-        As published, for a crop of 224 cells; scaled where the window is chosen.
+        The published ones are for a crop of 224 cells.
     window, crop, stride, map_stride : int, optional
         In place of what would be chosen.
 
@@ -195,11 +200,12 @@ def chosen_sizes(
     Examples
     --------
     >>> chosen_sizes((3072, 3072))
-    PatchSizes(window=256, crop=224, dilations=(1, 6, 12, 18, 24), stride=128, map_stride=28)
+    PatchSizes(window=256, crop=224, dilations=(1, 6, 12, 18, 24), stride=128, map_stride=32)
     >>> chosen_sizes((251, 310))
-    PatchSizes(window=32, crop=28, dilations=(1, 2, 3, 4, 5), stride=16, map_stride=3)
+    PatchSizes(window=32, crop=28, dilations=(1, 2, 3, 4, 5), stride=16, map_stride=4)
+    >>> chosen_sizes((120, 140))
+    PatchSizes(window=16, crop=14, dilations=(1, 2, 3), stride=8, map_stride=2)
     """
-    given = window is not None
     if window is None:
         sixth = max(min(shape) / 6, 1.0)
         window = int(min(256, max(16, 2 ** round(np.log2(sixth)))))
@@ -210,26 +216,31 @@ def chosen_sizes(
         raise StudyError(
             f"crop is {crop} and the patches are {window} cells across: set a smaller crop."
         )
-    rates = tuple(dilations) if given or crop >= 224 else _scaled(dilations, crop)
+    published = tuple(dilations) == PUBLISHED_DILATIONS
+    rates = _scaled(dilations, crop) if published and crop < 224 else tuple(dilations)
     widest = max(rates)
     if crop - 2 * widest < 1:
         raise StudyError(
             f"A dilation of {widest} reaches {2 * widest + 1} cells across and the crop is "
             f"{crop}: set smaller dilations or a larger patch_window."
         )
-    return PatchSizes(
-        window, crop, rates, stride or max(1, window // 2), map_stride or max(1, crop // 8)
-    )
+    if stride is None:
+        stride = max(1, window // 2)
+        while stride > 1 and len(patch_corners(shape, window, stride)) < _LEAST_PATCHES:
+            stride //= 2
+    return PatchSizes(window, crop, rates, stride, map_stride or max(1, crop // 7))
 
 
 def _scaled(dilations: Sequence[int], crop: int) -> tuple[int, ...]:
-    """Dilations for a smaller crop than the published, ascending, apart where they can be."""
-    room = (crop - _LEAST_MAP) // 2
-    found: list[int] = []
-    for rate in sorted(dilations):
-        least = found[-1] + 1 if found and rate > 1 else 1
-        found.append(min(max(least, round(rate * crop / 224)), room))
-    return tuple(found)
+    """Dilations for a smaller crop than the published, ascending; those that become one are one."""
+    room = max(1, (crop - _LEAST_MAP) // 2)
+    scaled: dict[int, int] = {}
+    for rate in sorted(set(dilations)):
+        least = max(scaled.values()) + 1 if scaled else 1
+        place = max(least, round(rate * crop / 224))
+        if place <= room:
+            scaled[rate] = place
+    return tuple(scaled[rate] for rate in sorted(dilations) if rate in scaled)
 
 
 def confusion(positive: BoolArray, found: BoolArray) -> dict[str, int]:
