@@ -35,6 +35,8 @@ COMPARED = ["nanling", "jabal-al-hasir"]
 SLOW = {"k-nearest-neighbours", "svm", "gradient-boosting", "random-forest", "elkan-noto"}
 SLOW |= {"pixel-pairs-both", "masked-pretraining-finetune"}
 """Methods that take many minutes on the larger areas: shown on the smallest survey only."""
+ELSEWHERE = {"selective-transfer"}
+"""Methods that learn from another area first: see ``benchmarks/selective_transfer.py``."""
 AREAS = ["0.01", "0.02", "0.05", "0.10"]
 
 
@@ -48,7 +50,9 @@ def own_negatives(survey: str) -> list[str]:
     methods = [
         name
         for name, method in METHODS.items()
-        if (survey == SURVEYS[0] or name not in SLOW) and (survey in COMPARED or not method.deep)
+        if (survey == SURVEYS[0] or name not in SLOW)
+        and (survey in COMPARED or not method.deep)
+        and name not in ELSEWHERE
     ]
     workflows = study_workflows(study, methods, ["default"])
     key = stage_keys(study)["folds"][:12]
