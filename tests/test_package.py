@@ -1,5 +1,6 @@
 """The package as a whole: light to import, documented as it is, honest about its house."""
 
+import os
 import runpy
 import subprocess
 import sys
@@ -21,6 +22,22 @@ def test_import_leaves_heavy_libraries_out():
     )
     shown = subprocess.check_output([sys.executable, "-c", code], text=True)
     assert shown.strip() == "[]"
+
+
+def test_who_asks_for_fewer_threads_has_fewer():
+    """numba's distances leave torch, and whatever else uses OpenMP, as many as were asked for."""
+    pytest.importorskip("torch")
+    code = (
+        "import gossan, shapely, torch\n"
+        "from gossan.evidence.proximity import distance_to, segments_of\n"
+        "grid = gossan.Grid.from_bounds((0, 0, 900, 900), 100, 'EPSG:32650')\n"
+        "distance_to(segments_of([shapely.Point(10, 10)]), grid)\n"
+        "print(torch.get_num_threads())"
+    )
+    asked = {**os.environ, "OMP_NUM_THREADS": "1"}
+    asked.pop("NUMBA_NUM_THREADS", None)
+    shown = subprocess.check_output([sys.executable, "-c", code], text=True, env=asked)
+    assert shown.strip() == "1"
 
 
 @pytest.mark.parametrize("name", gossan.__all__)

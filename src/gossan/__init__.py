@@ -4,8 +4,15 @@ The public names are listed once, below, and imported when first used, so that `
 is light and never imports torch, matplotlib or the web stack.
 """
 
+import os
 from importlib import import_module
 from typing import Any
+
+# numba counts its threads by itself, when it is imported, and its OpenMP layer then sets those of
+# every library in the process, torch's too: whoever asked for fewer is to have fewer.
+if os.environ.get("OMP_NUM_THREADS", "").isdecimal():
+    _asked = max(1, min(int(os.environ["OMP_NUM_THREADS"]), os.cpu_count() or 1))
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(_asked))
 
 _HOME = {
     "Grid": "grid",
