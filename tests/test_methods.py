@@ -75,6 +75,14 @@ def test_screen_wraps_the_method():
     assert (model.z, type(model.estimator).__name__) == (2.58, "CellSVM")
 
 
+@pytest.mark.parametrize("name", ["masked-pretraining", "selective-transfer"])
+def test_a_method_that_cannot_be_screened_says_so(name):
+    """It sees the layers before any label, or weighs them by itself."""
+    pytest.importorskip("torch")
+    with pytest.raises(StudyError, match=rf"{name}.*Leave out `screen`"):
+        make_model(name, screen=2.58)
+
+
 def test_unknown_method_suggests_the_nearest():
     """A slip in the name is met with the name that was meant."""
     with pytest.raises(StudyError, match=r"'random-forst'.* Did you mean 'random-forest'\?"):

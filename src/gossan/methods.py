@@ -486,4 +486,9 @@ def make_model(
             f"The method {name!r} learns from all layers before it sees a label, so they cannot be "
             "screened by the deposits. Leave out `screen`."
         )
+    if screen is not None and hasattr(model, "fit_area"):
+        raise StudyError(
+            f"The method {name!r} learns from patches of an area and weighs the layers itself, so "
+            "they cannot be screened cell by cell. Leave out `screen`."
+        )
     return model if screen is None else LayerScreen(model, z=screen)
