@@ -39,10 +39,13 @@ def edited(study_file, old, new):
     ],
 )
 def test_wrong_setting(gossan, study_file, old, new, message):
-    """A wrong setting is named with its place and remedy."""
+    """A wrong setting is named with its place and remedy, before any evidence is built."""
     result = gossan("run", edited(study_file, old, new))
     assert_clean(result)
     assert message in result.stderr
+    built = list(study_file.parent.glob("runs/*/evidence.zarr"))
+    needs_cells = message in ("swap", "deposits")  # on the grid: where they lie, in what clusters
+    assert bool(built) == needs_cells
 
 
 def test_no_study_file(gossan, tmp_path):

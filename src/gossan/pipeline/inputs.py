@@ -64,8 +64,8 @@ def opened(study: Study, path: Path, progress: Progress | None) -> Iterator[Open
         annotation = annotation_digest(study, path)
         decisions = study_decisions(study, path)
         keys = stage_keys(study, digests, decisions)
+        deposits = read_deposits(study)  # first: what is wrong with them is told at once
         evidence = evidence_stage(study, run, keys["evidence"])
-        deposits = read_deposits(study)
         labels = labels_stage(study, run, keys["labels"], evidence, deposits, decisions)
         refuse_changed(study, run, digests)
         yield OpenStudy(run, digests, annotation, decisions, keys, evidence, labels, deposits)
