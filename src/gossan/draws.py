@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -174,10 +174,25 @@ class DrawEnsemble(ClassifierMixin, BaseEstimator):
         return self
 
     @available_if(lambda self: hasattr(self.estimator, "score_area"))
-    def score_area(self, evidence: xr.DataArray) -> tuple[FloatArray, FloatArray]:
-        """Mean score of every cell and its standard deviation over draws, each (y, x)."""
+    def score_area(
+        self, evidence: xr.DataArray, *, progress: Callable[[int, int], None] | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Mean score of every cell and its standard deviation over draws, each (y, x).
+
+        ``progress`` is called with (steps done, steps in all).
+        """
         check_is_fitted(self)
-        scores = [member.score_area(evidence) for member in self.members_]
+        count = len(self.members_)
+
+        def steps_of(number: int) -> Callable[[int, int], None] | None:
+            if progress is None:
+                return None
+            return lambda done, total: progress(number * total + done, count * total)
+
+        scores = [
+            member.score_area(evidence, progress=steps_of(number))
+            for number, member in enumerate(self.members_)
+        ]
         spread = np.std(scores, axis=0) if len(scores) > 1 else np.full(scores[0].shape, np.nan)
         return np.mean(scores, axis=0), spread
 

@@ -92,12 +92,10 @@ def _scored_area(
     model: Any, evidence: xr.DataArray, progress: Callable[[int, int], None] | None
 ) -> xr.DataArray:
     """The map of a model that cuts an area into patches of its own."""
-    score, spread = model.score_area(evidence)
+    score, spread = model.score_area(evidence, progress=progress)
     inside = valid_cells(evidence)
     grid = Grid.from_dataarray(evidence)
     scores, spreads = (np.where(inside, part, np.nan).astype("float32") for part in (score, spread))
-    if progress is not None:
-        progress(1, 1)
     return grid.to_dataarray(scores, name="score").assign_coords(spread=(("y", "x"), spreads))
 
 
