@@ -37,6 +37,7 @@ from gossan import io
 from gossan.datasets import synthetic_district, write_district
 from gossan.methods import METHODS
 from gossan.nn.selective_transfer import PatchTraining, Source, patch_figures, train_source
+from gossan.nn.selective_transfer.patches import chosen_sizes
 from gossan.pipeline import stage_keys
 from gossan.report.theme import GROUP_COLOURS, INK, new_figure, png_bytes, themed
 
@@ -51,7 +52,7 @@ PAIRS = {
     "2-3": ("2", "3"),
 }
 SEEDS = [0, 1, 2]
-FOLDS, PARTS = 3, 2
+FOLDS, PARTS = 6, 2
 WIDTH, EPOCHS, SOURCE_EPOCHS, BATCH = 8, 10, 20, 32
 """Published: 64, 150, 150 and 128."""
 TRAINING_ROWS = 2 / 3
@@ -78,7 +79,7 @@ PLAIN = {"transfer": False, "soft_mask": False, "distillation": 0.0}
 ROWS = {
     "all parts": Row(),
     "without soft mask": Row({"soft_mask": False}),
-    "every dilation 1": Row({"dilations": (1, 1, 1, 1, 1)}),
+    "every dilation 1": Row({"dilations": "ones"}),
     "without transfer": Row({"transfer": False}),
     "without distillation": Row({"distillation": 0.0}),
     "β = 0.1": Row({"distillation": 0.1}),
@@ -153,6 +154,8 @@ class Pair:
             return gs.make_model(row.method, random_state=seed, **row.settings)
         given: dict[str, Any] = {"epochs": EPOCHS, "batch_size": BATCH, "vote": "chance"}
         given |= {"accelerator": "cpu", **row.settings}
+        if given.get("dilations") == "ones":  # as many networks as there are scales
+            given["dilations"] = (1,) * len(chosen_sizes(self.evidence.shape[1:]).dilations)
         return gs.make_model(METHOD, random_state=seed, source=self.taught(seed), **given)
 
 

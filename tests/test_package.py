@@ -25,7 +25,7 @@ def test_import_leaves_heavy_libraries_out():
 
 
 def test_who_asks_for_fewer_threads_has_fewer():
-    """numba's distances leave torch, and whatever else uses OpenMP, as many as were asked for."""
+    """Numba's distances leave torch, and whatever else uses OpenMP, as many as were asked for."""
     pytest.importorskip("torch")
     code = (
         "import gossan, shapely, torch\n"

@@ -19,6 +19,7 @@ from gossan.nn.selective_transfer import (
 )
 from gossan.nn.selective_transfer.patches import patch_corners, patch_counts
 from gossan.nn.selective_transfer.training import Patches, PatchLoss
+from gossan.nn.training import EpochBatches
 from gossan.splits import make_splitter
 from gossan.validate import study_cells
 
@@ -266,6 +267,31 @@ def test_a_source_of_other_layers_or_kernels_is_refused(source):
         SelectiveTransferClassifier(source, **given).fit_area(
             evidence, np.where(labels == -1, 0, labels)
         )
+
+
+def test_no_part_of_an_epoch_is_a_single_patch():
+    """Batch normalisation has nothing to compare it with."""
+    for size in range(2, 80):
+        for batch in (2, 3, 32):
+            parts = list(EpochBatches(size, batch, even=True))
+            assert min(map(len, parts)) >= 2
+            assert sorted(np.concatenate(parts)) == list(range(size))
+            assert max(map(len, parts)) <= batch + 1
+
+
+def test_ground_without_evidence_teaches_nothing(source):
+    """It is not seen, whatever its label."""
+    evidence, labels = area(2)
+    blank = evidence.copy()
+    blank.values[:, :, 30:] = np.nan
+    known = np.where(labels == -1, 0, labels)
+    told = np.where(np.arange(labels.shape[1]) >= 30, -2, known)
+    one, other = (
+        SelectiveTransferClassifier(source, **QUICK).fit_area(blank, each) for each in (known, told)
+    )
+    assert one.patch_counts_ == other.patch_counts_
+    for name, value in one.network_["weights"].items():
+        np.testing.assert_array_equal(other.network_["weights"][name], value)
 
 
 def test_no_patch_with_a_deposit_is_told(source):

@@ -238,6 +238,25 @@ def test_sizes_fit_the_area(side):
     assert chosen_sizes((side, side), (1, 1, 1)).dilations == (1, 1, 1)
 
 
+def test_gates_and_own_kernels_part_and_networks_of_one_dilation_differ():
+    """Started alike they would get the same gradients for ever: one number, and one network."""
+    torch.manual_seed(0)
+    source = ResNet18(2, large=False, width=4)
+    network = SelectiveTransferNetwork(2, (1, 1), large=False, source=source).train()
+    optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    for _ in range(3):
+        optimiser.zero_grad()
+        images, classes = torch.randn(8, 2, 14, 14), torch.arange(8) % 2
+        total_loss(network(images), classes, 0.7).backward()
+        optimiser.step()
+    one, other = network.targets
+    own = one.body.get_parameter("blocks.3.conv1.weight")
+    gates = one.gates["blocks_3_conv1_weight"]
+    assert float((gates - own).detach().abs().mean()) > 0.01
+    others = other.body.get_parameter("blocks.3.conv1.weight")
+    assert float((own - others).detach().abs().mean()) > 0.01
+
+
 @given(counts=st.tuples(*[st.integers(0, 200)] * 4).filter(any))
 def test_figures_of_patches_are_scikit_learns(counts):
     """Patch by patch, of any confusion."""

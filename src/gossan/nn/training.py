@@ -97,6 +97,9 @@ class EpochBatches(Sampler[np.ndarray]):
     seed : int
     shuffle : bool, default True
         Otherwise the same samples in every epoch, in order: a uniform draw of ``per_epoch``.
+    even : bool, default False
+        Batches of as even a size as can be and of two samples at least, for batch normalisation;
+        otherwise the last one holds what is left over.
     """
 
     def __init__(
@@ -107,8 +110,10 @@ class EpochBatches(Sampler[np.ndarray]):
         per_epoch: int | None = None,
         seed: int = 0,
         shuffle: bool = True,
+        even: bool = False,
     ) -> None:
         self.size = size
+        self.even = even
         self.batch_size = batch_size
         self.count = size if per_epoch is None else min(size, per_epoch)
         self.seed = seed
@@ -132,6 +137,9 @@ class EpochBatches(Sampler[np.ndarray]):
     def _batches(self) -> list[np.ndarray]:
         """The batches of this epoch, for all processes together."""
         numbers = self._numbers()
+        if self.even:
+            parts = max(1, min(-(-self.count // self.batch_size), self.count // 2))
+            return np.array_split(numbers, parts)
         starts = range(0, self.count, self.batch_size)
         return [numbers[start : start + self.batch_size] for start in starts]
 

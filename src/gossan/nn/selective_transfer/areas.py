@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from gossan.evidence import valid_cells
 from gossan.exceptions import LabelError
 from gossan.nn.selective_transfer.patches import PatchSizes, patch_corners, patch_counts
 from gossan.nn.selective_transfer.training import Patches
@@ -18,7 +19,7 @@ from gossan.nn.standard import Standard, standard_of
 FloatArray = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.integer[Any]]
 
-_LEAST_SHOWN = 0.5
+LEAST_SHOWN = 0.5
 """Share of a patch's cells that must be shown for it to teach."""
 
 
@@ -39,7 +40,8 @@ def area_patches(
     labels : ndarray of shape (y, x), int
         1 deposit; 0 a cell that stands for barren ground; -1 unlabelled; -2 a cell that must
         not be seen. A patch with a deposit is positive; one without that holds barren ground is
-        negative; others, and those of which less than half may be seen, do not teach.
+        negative; others, and those of which less than half may be seen, do not teach. A cell
+        without any evidence cannot be seen.
     sizes : PatchSizes
 
     Raises
@@ -47,15 +49,16 @@ def area_patches(
     LabelError
         If no patch has a deposit, or all that teach have one.
     """
-    seen = labels > -2
+    seen = (labels > -2) & valid_cells(evidence)
     values = np.where(seen, np.asarray(evidence.to_numpy(), dtype=np.float32), np.float32(np.nan))
     standard = standard_of(values)
     window = sizes.window
     corners = patch_corners(seen.shape, window, sizes.stride)
     deposits, barren, shown = (
-        patch_counts(cells, corners, window) for cells in (labels == 1, labels == 0, seen)
+        patch_counts(cells, corners, window)
+        for cells in (seen & (labels == 1), seen & (labels == 0), seen)
     )
-    enough = shown >= _LEAST_SHOWN * window**2
+    enough = shown >= LEAST_SHOWN * window**2
     teaches = enough & ((deposits > 0) | (barren > 0))
     positive = deposits[teaches] > 0
     if positive.all() or not positive.any():

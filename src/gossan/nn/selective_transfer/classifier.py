@@ -15,10 +15,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from gossan.evidence import valid_cells
 from gossan.exceptions import StudyError
 from gossan.models import CellClassifier
 from gossan.nn.devices import chosen_device
-from gossan.nn.selective_transfer.areas import Labels, area_patches, without_gaps
+from gossan.nn.selective_transfer.areas import LEAST_SHOWN, Labels, area_patches, without_gaps
 from gossan.nn.selective_transfer.dense import dense_scores
 from gossan.nn.selective_transfer.network import (
     PUBLISHED_WIDTH,
@@ -219,7 +220,7 @@ class SelectiveTransferClassifier(CellClassifier):
     @property
     def idle(self) -> tuple[str, ...]:  # type: ignore[override]
         """Settings that make no difference beside the others."""
-        found = [] if self.transfer else ["source"]
+        found = []
         if self.mapping == "dense":
             found.append("map_stride")
         if self.source is not None:
@@ -296,7 +297,7 @@ class SelectiveTransferClassifier(CellClassifier):
         else:
             stride = min(self.sizes_["map_stride"], crop)
             corners = covering_corners(shape, crop, stride)
-            scores = self._patch_scores(values, corners, crop, progress)
+            scores = self._patch_scores(values, corners, crop, progress, self._voted)
         reached = corners.max(axis=0) + crop  # a dense map ends with whole steps
         return averaged_patches(reached, corners, crop, scores)[: shape[0], : shape[1]]
 
@@ -383,7 +384,8 @@ class SelectiveTransferClassifier(CellClassifier):
     ) -> dict[str, int]:
         """How many patches of an area, with a deposit and without, are told right and wrong.
 
-        A patch counts as found from half of the votes on.
+        A patch counts as found where more than half of the networks vote for a deposit, whatever
+        ``vote`` is for maps. Patches of which less than half has evidence do not count.
 
         Parameters
         ----------
@@ -403,8 +405,10 @@ class SelectiveTransferClassifier(CellClassifier):
         window, stride = self.sizes_["window"], stride or self.sizes_["stride"]
         values = without_gaps(self._standard, np.asarray(evidence.to_numpy(), dtype=np.float32))
         corners = patch_corners(values.shape[1:], window, stride)
+        shown = patch_counts(valid_cells(evidence), corners, window)
+        corners = corners[shown >= LEAST_SHOWN * window**2]
         truth = patch_counts(positive, corners, window) > 0
-        return confusion(truth, self._patch_scores(values, corners, window, None) >= 0.5)
+        return confusion(truth, self._patch_scores(values, corners, window, None, votes) > 0.5)
 
     def _patch_scores(
         self,
@@ -412,13 +416,16 @@ class SelectiveTransferClassifier(CellClassifier):
         corners: IntArray,
         window: int,
         progress: Callable[[int, int], None] | None,
+        voted: Callable[[Tensor], Tensor],
     ) -> FloatArray:
         """Score of each patch of an area, by its middle, (n,)."""
         everything = Patches(
             values, np.zeros(len(corners), dtype=bool), window, corners=corners, copies=False
         )
         crop = self.sizes_["crop"]
-        return self._scored(lambda part: middle(everything[part][0], crop), len(corners), progress)
+        return self._scored(
+            lambda part: middle(everything[part][0], crop), len(corners), progress, voted
+        )
 
     def _fit_cells(self, X: FloatArray, positive: BoolArray) -> None:
         self.check()
@@ -516,7 +523,7 @@ class SelectiveTransferClassifier(CellClassifier):
     def _score_cells(self, X: FloatArray) -> FloatArray:
         windows = without_gaps(self._standard, np.moveaxis(X, 1, 0)).transpose(0, 1)
         crops = middle(windows, self.sizes_["crop"])
-        return self._scored(lambda part: crops[torch.from_numpy(part)], len(X), None)
+        return self._scored(lambda part: crops[torch.from_numpy(part)], len(X), None, self._voted)
 
     @torch.inference_mode()
     def _scored(
@@ -524,6 +531,7 @@ class SelectiveTransferClassifier(CellClassifier):
         crops: Callable[[IntArray], Tensor],
         count: int,
         progress: Callable[[int, int], None] | None,
+        voted: Callable[[Tensor], Tensor],
     ) -> FloatArray:
         """Score of each of so many crops, which are made some at once, (count,)."""
         network = self._trained()
@@ -531,7 +539,7 @@ class SelectiveTransferClassifier(CellClassifier):
         found = np.empty(count)
         for start in range(0, count, _AT_ONCE):
             part = np.arange(start, min(start + _AT_ONCE, count))
-            found[part] = self._voted(network(crops(part).to(device))).cpu().numpy()
+            found[part] = voted(network(crops(part).to(device))).cpu().numpy()
             if progress is not None:
                 progress(int(part[-1]) + 1, count)
         return found

@@ -14,6 +14,8 @@ from torch.nn import functional
 
 PUBLISHED_WIDTH = 64
 """Channels of the first stage; each of the three after it has twice as many as the one before."""
+START_NOISE = 0.1
+"""Of the own kernels, with which the networks of a target start."""
 _LARGE = 64
 """Cells across from which an image is halved twice before the first block, as published."""
 
@@ -116,12 +118,18 @@ class TargetNetwork(nn.Module):
     else as it is in the source: at first it *is* the source. Where the source has no kernel for an
     evidence layer, its place is taken by ones and the own kernel starts at random.
 
+    A gate and an own kernel that start as the same number get the same gradient for ever: what is
+    used would be ``w_S · P²``, of the source's sign, and networks of one dilation copies of one
+    another. ``noise`` sets them apart; the source does not say how they start.
+
     Parameters
     ----------
     source : ResNet18
         Its kernels are copied, shared by reference with no one, and never change.
     order : sequence of int
         For each layer of the target that of the source; -1 where the source lacks it.
+    noise : float, default 0
+        Standard deviation, round 1, of the own kernels at first.
 
     Examples
     --------
@@ -132,7 +140,7 @@ class TargetNetwork(nn.Module):
     True
     """
 
-    def __init__(self, source: ResNet18, order: Sequence[int]) -> None:
+    def __init__(self, source: ResNet18, order: Sequence[int], *, noise: float = 0.0) -> None:
         super().__init__()
         self.body = ResNet18(len(order), large=source.large, width=source.width)
         self.gates = nn.ParameterDict()
@@ -146,7 +154,7 @@ class TargetNetwork(nn.Module):
             if name not in kernels:
                 own[name].copy_(frozen)
                 continue
-            start = torch.ones_like(own[name])
+            start = 1.0 + noise * torch.randn_like(own[name])
             if name == "conv1.weight":  # the only one that meets the evidence layers
                 frozen = torch.where(known[None, :, None, None], frozen[:, places], 1.0)
                 start = torch.where(known[None, :, None, None], start, own[name])
@@ -229,7 +237,7 @@ class SelectiveTransferNetwork(nn.Module):
         self.targets = nn.ModuleList(
             ResNet18(layers, large=large, width=width)
             if source is None
-            else TargetNetwork(source, range(layers) if order is None else order)
+            else TargetNetwork(source, range(layers) if order is None else order, noise=START_NOISE)
             for _ in dilations
         )
 

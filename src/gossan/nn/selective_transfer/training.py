@@ -62,9 +62,12 @@ class PatchTraining:
 
     def check(self) -> None:
         """Raise :class:`StudyError` if a setting cannot be."""
-        for name in ("epochs", "halved_every", "batch_size", "at_once"):
+        for name in ("epochs", "halved_every"):
             if getattr(self, name) < 1:
                 raise StudyError(f"{name} is {getattr(self, name)}: at least 1 is needed.")
+        for name in ("batch_size", "at_once"):  # batch normalisation compares patches
+            if getattr(self, name) < 2:
+                raise StudyError(f"{name} is {getattr(self, name)}: at least 2 are needed.")
         if not 0 < self.learning_rate < math.inf:
             raise StudyError(f"learning_rate is {self.learning_rate}: give a number above 0.")
         for name in ("momentum", "weight_decay", "noise"):
@@ -206,19 +209,20 @@ def fit_patches(
     training patches as they are, without noise and in the middle.
     """
     once = patches.each_once()
-    size = min(settings.batch_size, settings.at_once)
+    parts = -(-settings.batch_size // settings.at_once)
+    size = -(-settings.batch_size // parts)
     return train(
         network,
         PatchLoss(loss, crop, settings.noise),
         lambda weights: _optimiser(weights, settings),
-        batches(patches, EpochBatches(len(patches), size, seed=seed)),
+        batches(patches, EpochBatches(len(patches), size, seed=seed, even=True)),
         batches(once, EpochBatches(len(once), size, seed=seed, shuffle=False)),
         TrainingPlan(
             settings.epochs,
             settings.epochs,
             settings.accelerator,
             precision=settings.precision,
-            accumulate=-(-settings.batch_size // size),
+            accumulate=parts,
             seed=seed,
         ),
         checkpoint=checkpoint,
