@@ -342,8 +342,8 @@ _ENTRIES = [
         "Learns without labels to fill in hidden parts of the evidence, then separates deposits "
         "from barren ground by what it has learnt.",
         "Choose it where one backbone is to serve several areas, and not where layers are missing: "
-        "a forest loses less there. Compare it with `pretrained = false` and with extra trees: on full "
-        "evidence of one small area they often do as well. It takes minutes to pretrain.",
+        "a forest loses less there. Compare it with `pretrained = false` and with extra trees: on "
+        "full evidence of one small area they often do as well. It takes minutes to pretrain.",
         negatives="random",
         draws=10,
         negatives_parameters=MappingProxyType({"ratio": 5.0}),

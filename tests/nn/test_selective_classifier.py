@@ -105,6 +105,52 @@ def test_patches_of_an_area_are_counted_right_and_wrong(target):
     assert counts["tp"] + counts["fn"] == holding.sum()
 
 
+def test_a_layer_adds_what_its_absence_takes(target):
+    """Against scores of patches in which it is the background's mean, inside and at the edge."""
+    evidence, _ = area(2)
+    values = evidence.to_numpy()
+    rows, columns = np.indices(evidence.shape[1:]).reshape(2, -1)[:, ::7]
+    background = values[:, rows, columns].T
+    cells, told = np.array([[20, 20], [0, 47]]), []
+    found = target.attribute(
+        evidence, cells, background=background, progress=lambda *at: told.append(at)
+    )
+    assert told[-1] == (2, 2)
+    chance = copy.deepcopy(target).set_params(vote="chance")
+    for (row, column), own in zip([(13, 13), (0, 34)], found, strict=True):
+        patch = values[:, row : row + 14, column : column + 14]
+        changed = np.repeat(patch[None], 4, axis=0)
+        for layer in range(3):
+            changed[layer + 1, layer] = np.nanmean(background[:, layer])
+        score = chance.predict_proba(changed)[:, 1]
+        np.testing.assert_allclose(own, score[0] - score[1:], atol=2e-4)
+    both = target.attribute(evidence, cells, background=background, members=[target, target])
+    np.testing.assert_allclose(both, found)
+
+
+def test_layers_are_matched_by_name_whatever_their_order(source):
+    """The same area with its layers in another order takes the same kernels for each."""
+    evidence, labels = area(2)
+    known = np.where(labels == -1, 0, labels)
+    turned = SelectiveTransferClassifier(source, **QUICK).fit_area(evidence[[2, 0, 1]], known)
+    assert turned.order_ == [2, 0, 1]
+    renamed = evidence.assign_coords(layer=["Cu", "Te", "Zn"])
+    missing = SelectiveTransferClassifier(source, **QUICK).fit_area(renamed, known)
+    assert missing.order_ == [0, -1, 2]
+    assert np.isnan(missing.layer_openness_).tolist() == [False, True, False]
+
+
+def test_without_transfer_nothing_is_taken():
+    """Networks of the width asked for, no gates, no source."""
+    evidence, labels = area(2)
+    known = np.where(labels == -1, 0, labels)
+    alone = SelectiveTransferClassifier(transfer=False, width=4, **QUICK).fit_area(evidence, known)
+    assert alone.order_ is None
+    assert alone.openness_ == {}
+    assert alone.network_["weights"]["targets.0.conv1.weight"].shape == (4, 3, 3, 3)
+    assert np.isfinite(alone.score_area(evidence)).all()
+
+
 def test_what_the_networks_took_is_told(source, target):
     """Gates of every kernel, a weight for every layer, the source's place of each."""
     assert target.order_ == [0, 1, 2]
@@ -137,8 +183,8 @@ def test_what_must_not_be_seen_is_not_seen(source):
         np.testing.assert_array_equal(other.network_["weights"][name], value)
 
 
-def test_a_saved_target_predicts_without_its_source(target, tmp_path):
-    """The kernels as they are used are all that it needs."""
+def test_a_saved_target_scores_as_before(target, tmp_path):
+    """With the kernels as they are used; the source is not asked."""
     evidence, _ = area(2)
     io.save_model(tmp_path, target, {"layers": ["Cu", "Pb", "Zn"]})
     found, _ = io.load_model(tmp_path)

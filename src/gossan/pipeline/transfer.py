@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from gossan import io
 from gossan.evidence import study_grid
 from gossan.exceptions import StudyError
 from gossan.mistakes import deep_module, suggest
@@ -84,16 +83,15 @@ def train_source_study(
     refuse_unwritable(file, "a source")
     tell = progress or (lambda *_: None)
     with opened(study, run_folder(study), progress) as at_hand:
-        with io.networks_kept(at_hand.run.path / ".stages" / "networks"):
-            source = room.train_source(
-                at_hand.evidence,
-                decided_labels(at_hand.labels).to_numpy(),
-                area=study.name,
-                **sizes,
-                settings=plan,
-                seed=study.seed,
-                progress=lambda done, total: tell("source", done, total),
-            )
+        source = room.train_source(
+            at_hand.evidence,
+            decided_labels(at_hand.labels).to_numpy(),
+            area=study.name,
+            **sizes,
+            settings=plan,
+            seed=study.seed,
+            progress=lambda done, total: tell("source", done, total),
+        )
         source.save(file)
     return file
 

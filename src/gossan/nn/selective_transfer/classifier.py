@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
@@ -40,6 +40,7 @@ from gossan.nn.selective_transfer.patches import (
     patch_corners,
     patch_counts,
 )
+from gossan.nn.selective_transfer.removal import chance_lost, ordinary_ground
 from gossan.nn.selective_transfer.source import Source
 from gossan.nn.selective_transfer.training import Patches, PatchTraining, fit_patches, middle
 from gossan.nn.standard import Standard, standard_of
@@ -258,9 +259,8 @@ class SelectiveTransferClassifier(CellClassifier):
         evidence : xarray.DataArray
             ``(layer, y, x)``.
         labels : ndarray of shape (y, x), int
-            1 deposit; 0 a cell that stands for barren ground; -1 unlabelled; -2 a cell that must
-            not be seen. A patch with a deposit is positive; one without that holds barren ground is
-            negative; others, and those of which less than half may be seen, do not teach.
+            1 deposit, 0 barren, -1 unlabelled, -2 not to be seen: :func:`area_patches` says which
+            patches teach.
 
         Raises
         ------
@@ -339,45 +339,15 @@ class SelectiveTransferClassifier(CellClassifier):
         chosen: Sequence[Any] = [self] if members is None else members
         found = np.zeros((len(cells), len(evidence)))
         for number, member in enumerate(chosen):
+            check_is_fitted(member, "network_")
             tell = None
             if progress is not None:
-                first = number * len(cells)
-                tell = partial(_from, progress, first, len(chosen) * len(cells))
-            found += member.removed(evidence, cells, background, tell)
+                tell = partial(_from, progress, number * len(cells), len(chosen) * len(cells))
+            standard, crop = member._standard, member.sizes_["crop"]
+            values = without_gaps(standard, np.asarray(evidence.to_numpy(), dtype=np.float32))
+            ordinary = ordinary_ground(standard, background)
+            found += chance_lost(member._trained(), values, cells, ordinary, crop, tell)
         return found / len(chosen)
-
-    def removed(
-        self,
-        evidence: xr.DataArray,
-        cells: IntArray,
-        background: FloatArray,
-        tell: Callable[[int], None] | None = None,
-    ) -> FloatArray:
-        """The same by this one's networks alone, (n, layers)."""
-        check_is_fitted(self, "network_")
-        crop, network = self.sizes_["crop"], self._trained()
-        values = without_gaps(self._standard, np.asarray(evidence.to_numpy(), dtype=np.float32))
-        ordinary = self._standard.applied(np.moveaxis(np.asarray(background), 1, 0))
-        mean = torch.from_numpy(np.nan_to_num(_mean_observed(ordinary)))
-        last = np.array(values.shape[1:]) - crop
-        corners = np.clip(np.asarray(cells) - crop // 2, 0, last)
-        found = np.empty((len(corners), len(values)))
-        every = torch.arange(len(values))
-        for done, (row, column) in enumerate(corners):
-            patch = values[:, row : row + crop, column : column + crop]
-            without = patch.repeat(len(values), 1, 1, 1)
-            without[every, every] = mean[:, None, None]
-            crops = torch.cat([patch[None], without])
-            with torch.inference_mode():
-                parts = [
-                    mean_chance(network(part.to(network.mask.device)))
-                    for part in crops.split(_AT_ONCE)
-                ]
-            chance = torch.cat(parts).cpu().numpy().astype(float)
-            found[done] = chance[0] - chance[1:]
-            if tell is not None:
-                tell(done + 1)
-        return found
 
     def judge_area(
         self, evidence: xr.DataArray, positive: BoolArray, *, stride: int | None = None
@@ -454,7 +424,8 @@ class SelectiveTransferClassifier(CellClassifier):
         network = self._started(self.n_features_in_, seed)
         share = self.distillation
         made_of = (
-            asdict(self.training), sizes, seed, share, self.soft_mask, self.network_width,
+            asdict(self.training), replace(sizes, map_stride=0), seed, share, self.soft_mask,
+            self.network_width,
             patches.values.numpy(), patches.corners, patches.positive,
             self.source.learned["weights"] if self.transfer else None, order,
         )  # fmt: skip
@@ -559,13 +530,6 @@ class SelectiveTransferClassifier(CellClassifier):
         if isinstance(self.source, Source):
             return self.source.width
         return PUBLISHED_WIDTH if self.width is None else self.width
-
-
-def _mean_observed(values: FloatArray) -> FloatArray:
-    """Mean of what is observed of each layer, (layers, cells) → (layers,); 0 where nothing is."""
-    observed = np.isfinite(values)
-    total = np.where(observed, values, 0.0).sum(axis=1)
-    return (total / np.maximum(observed.sum(axis=1), 1)).astype(np.float32)
 
 
 def _from(progress: Callable[[int, int], None], first: int, total: int, done: int) -> None:
