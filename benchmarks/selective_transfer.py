@@ -132,7 +132,6 @@ class Pair:
         """The source, trained with all of its area's deposits."""
         plan = PatchTraining(
             epochs=SOURCE_EPOCHS,
-            halved_every=max(1, SOURCE_EPOCHS // 5),
             batch_size=BATCH,
             accelerator="cpu",
         )

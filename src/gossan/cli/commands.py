@@ -287,7 +287,8 @@ def train_source(
         int | None, typer.Option(help="Cells across a patch; default: chosen for the area.", min=1)
     ] = None,
     stride: Annotated[
-        int | None, typer.Option(help="Cells from patch to patch; default: half a window.", min=1)
+        int | None,
+        typer.Option(help="Cells from patch to patch; default: half a window or less.", min=1),
     ] = None,
     width: Annotated[
         int | None, typer.Option(help="Channels of the network's first stage.", min=1)

@@ -72,8 +72,6 @@ def train_source_study(
         raise StudyError(f"Unknown preset {preset!r}.{suggest(preset, room.PRESETS)}")
     chosen = dict(room.PRESETS[preset])
     preset_width = chosen.pop("width")
-    if "epochs" in settings and "halved_every" not in settings:  # as often as the preset does
-        chosen["halved_every"] = max(1, round(settings["epochs"] / 5))
     plan = room.PatchTraining(**{**chosen, **settings})
     plan.check()
     sizes = {"patch_window": patch_window, "patch_stride": patch_stride, "crop": crop}

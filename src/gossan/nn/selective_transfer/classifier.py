@@ -51,8 +51,6 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 _AT_ONCE = 32
-_HALVINGS = 5
-"""Times that the learning rate is halved, as published: every 30 of 150 epochs."""
 
 
 class SelectiveTransferClassifier(CellClassifier):
@@ -185,7 +183,6 @@ class SelectiveTransferClassifier(CellClassifier):
         """How the networks learn."""
         return PatchTraining(
             epochs=self.epochs,
-            halved_every=max(1, round(self.epochs / _HALVINGS)),
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
             at_once=self.at_once,

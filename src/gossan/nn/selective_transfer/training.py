@@ -36,8 +36,9 @@ class PatchTraining:
     epochs : int
     learning_rate, momentum, weight_decay : float
         Of stochastic gradient descent.
-    halved_every : int
-        Epochs after which the rate is halved, again and again.
+    halved_every : int or None
+        Epochs after which the rate is halved, again and again; ``None`` for a fifth of them, which
+        is as published.
     batch_size : int
         Patches a step.
     at_once : int
@@ -51,7 +52,7 @@ class PatchTraining:
 
     epochs: int = 150
     learning_rate: float = 0.1
-    halved_every: int = 30
+    halved_every: int | None = None
     momentum: float = 0.01
     weight_decay: float = 1e-4
     batch_size: int = 128
@@ -63,8 +64,9 @@ class PatchTraining:
     def check(self) -> None:
         """Raise :class:`StudyError` if a setting cannot be."""
         for name in ("epochs", "halved_every"):
-            if getattr(self, name) < 1:
-                raise StudyError(f"{name} is {getattr(self, name)}: at least 1 is needed.")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise StudyError(f"{name} is {value}: at least 1 is needed.")
         for name in ("batch_size", "at_once"):  # batch normalisation compares patches
             if getattr(self, name) < 2:
                 raise StudyError(f"{name} is {getattr(self, name)}: at least 2 are needed.")
@@ -78,8 +80,8 @@ class PatchTraining:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "published": {"width": 64, "epochs": 150, "halved_every": 30, "batch_size": 128},
-    "small": {"width": 16, "epochs": 20, "halved_every": 4, "batch_size": 32},
+    "published": {"width": 64, "epochs": 150, "batch_size": 128},
+    "small": {"width": 16, "epochs": 20, "batch_size": 32},
 }
 """Width of a source's network and how long it learns: as published, and in minutes on two cores."""
 
@@ -237,7 +239,8 @@ def _optimiser(weights: Any, settings: PatchTraining) -> Any:
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
-    schedule = torch.optim.lr_scheduler.StepLR(optimiser, settings.halved_every, 0.5)
+    halved_every = settings.halved_every or max(1, round(settings.epochs / 5))
+    schedule = torch.optim.lr_scheduler.StepLR(optimiser, halved_every, 0.5)
     return {
         "optimizer": optimiser,
         "lr_scheduler": {"scheduler": schedule, "interval": "epoch"},
