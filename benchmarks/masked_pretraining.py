@@ -63,6 +63,7 @@ from gossan.pipeline import stage_keys
 from gossan.validate import study_cells
 
 HERE = Path(__file__).resolve().parent
+TABLE = HERE.parent / "docs" / "tables" / "masked_pretraining.md"
 SCRATCH = HERE / "scratch" / "masked_pretraining"
 LAYERS, BATCH = 14, 256
 PUBLISHED = Pretraining(preset="base", batch_size=BATCH, accelerator="cpu")
@@ -439,6 +440,17 @@ def main() -> None:
     table = pd.DataFrame(rows, columns=COLUMNS)
     print(table.to_string(index=False))
     table.to_csv(HERE / "masked_pretraining.csv", index=False, float_format="%.4g")
+    io.write_text(TABLE, "\n".join(lines_of(rows)) + "\n")
+
+
+def lines_of(rows: list[dict[str, Any]]) -> list[str]:
+    """Markdown: a row a measurement, three digits each."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+    for told in rows:
+        figures = [told["plain"], told["gossan"], told["ratio"]]
+        texts = ["–" if np.isnan(v) else f"{float(f'{v:.3g}'):,.16g}" for v in figures]
+        lines.append("| " + " | ".join([told["what"], told["sizes"], *texts, told["unit"]]) + " |")
+    return lines
 
 
 if __name__ == "__main__":

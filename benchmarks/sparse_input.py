@@ -43,7 +43,7 @@ from gossan.looks import looked_at
 from gossan.methods import METHODS
 from gossan.pipeline import stage_keys
 from gossan.report.theme import GROUP_COLOURS, INK, new_figure, png_bytes, themed
-from gossan.validate import ModelView, background_parts, deposit_cells, study_cells
+from gossan.validate import ModelView, deal_background, deposit_cells, study_cells
 from gossan.validate.folds import score_cells
 
 HERE = Path(__file__).resolve().parent
@@ -90,7 +90,7 @@ class District:
         labels = gs.label_cells(self.evidence, gs.read_deposits(self.study), footprint=footprint)
         self.cells = study_cells(self.evidence, labels)
         self.centres = deposit_cells(self.cells, labels)
-        self.parts = background_parts(self.cells, PARTS, None, SEED)
+        self.background = deal_background(self.cells, PARTS, None, SEED)
         splitter = gs.DepositClusterFolds(FOLDS, random_state=SEED)
         cells = self.cells
         self.splits = list(splitter.split(cells.coordinates, cells.labels, cells.deposits))
@@ -161,10 +161,10 @@ def made(title: str) -> tuple[Any, Any]:
 
 def fits(district: District, view: ModelView) -> Iterator[tuple[int, int, gs.DrawEnsemble]]:
     """Fold, part of the background, and a model that saw neither, on the full evidence."""
-    cells, parts = district.cells, district.parts
+    cells = district.cells
     for fold, (train, _) in enumerate(district.splits):
         for part in range(PARTS):
-            shown = train[parts[train] != part]
+            shown = district.background.shown(train, part)
             model, features = view.within(shown)
             ensemble = gs.DrawEnsemble(model, gs.RandomNegatives(RATIO), DRAWS, SEED)
             ensemble.fit(
@@ -187,7 +187,7 @@ def ranked(
     features = CellFeatures(looks, cells.rows, cells.columns)
     bounds: dict[int, list[np.ndarray]] = {}
     for fold, part, model in fitted:
-        background = score_cells(model, features, np.flatnonzero(district.parts == part))
+        background = score_cells(model, features, district.background.cells(part))
         held_out = district.centres[district.held_out(fold)]
         own = rank_bounds(score_cells(model, features, held_out), background)
         bounds.setdefault(fold, []).append(own)

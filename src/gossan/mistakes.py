@@ -27,6 +27,19 @@ def suggest(word: str, known: list[str] | set[str] | dict[str, Any]) -> str:
     return f" Known: {', '.join(sorted(known))}." if known else ""
 
 
+def near_names(words: list[str], known: list[str], most: int = 3) -> str:
+    """``" Near: …"`` with some words and the known one nearest to each; nothing where none is.
+
+    Examples
+    --------
+    >>> near_names(["Cu_ppm", "gravity"], ["cu_ppm", "Zn_ppm"])
+    " Near: 'Cu_ppm' and 'cu_ppm'."
+    """
+    near = ((word, difflib.get_close_matches(word, known, n=1, cutoff=0.6)) for word in words)
+    pairs = [f"{word!r} and {found[0]!r}" for word, found in near if found]
+    return f" Near: {'; '.join(pairs[:most])}." if pairs else ""
+
+
 def check_setting(owner: str, parameter: str, value: Any, expected: Any) -> None:
     """Raise StudyError unless ``value`` is of the type that a signature expects.
 

@@ -35,7 +35,8 @@ def shown() -> TransferShown:
         counts={"patches": 252, "positive": 12},
         width=16,
         epochs=20,
-        given=False,
+        given=(),
+        left_out=3,
     )
 
 
@@ -48,6 +49,7 @@ def test_the_chapter_tells_sizes_and_why_and_what_came_from_where(shown, inputs,
     assert "78 of them with a deposit" in text
     assert "251 × 310 cells was cut into patches of 32 × 32" in text
     assert "a power of two near a sixth" in text
+    assert "Of the published scales 3 had no room" in text
     assert "2 of 3 layers have a layer of that name in the source" in text
     assert "The source lacks W" in text
     assert "That is few" in text
@@ -56,9 +58,13 @@ def test_the_chapter_tells_sizes_and_why_and_what_came_from_where(shown, inputs,
 
 def test_a_window_of_the_study_file_is_not_explained_away(shown):
     """What the user chose is said to be the user's."""
-    given = dataclasses.replace(shown, given=True, counts={"patches": 252, "positive": 80})
+    given = dataclasses.replace(
+        shown, given=["patch_window"], counts={"patches": 252, "positive": 80}
+    )
     told = transfer_chapter(given)
-    assert "as the study file says" in told["sizes"]
+    assert "32 × 32 cells (as the study file says), 16 apart (half a window" in told["sizes"]
+    stride = transfer_chapter(dataclasses.replace(shown, given=["patch_stride"]))
+    assert "shorter side), 16 apart (as the study file says)" in stride["sizes"]
     assert "That is few" not in told["counts"]
 
 

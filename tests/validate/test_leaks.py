@@ -1,5 +1,6 @@
 """A held-out deposit leaves no trace in training: not in negatives, weights or parameters."""
 
+import functools
 from typing import Any, NamedTuple
 
 import geopandas as gpd
@@ -16,6 +17,7 @@ from gossan.grid import Grid
 from gossan.labels import NegativeSampler, RandomNegatives, label_cells
 from gossan.methods import METHODS, SAMPLERS, make_model, make_sampler
 from gossan.models import LayerScreen
+from gossan.nn.selective_transfer import PatchTraining, Source, train_source
 from gossan.splits import DepositClusterFolds, LeaveOneDepositOut, SpatialBlockFolds
 from gossan.validate import Workflow, compare_workflows, cross_validate, study_cells
 
@@ -174,11 +176,23 @@ def validate_both(area, splitter, model, make_negatives, n_draws=1) -> None:
             )
 
 
+@functools.cache
+def elsewhere() -> Source:
+    """A source of another area, whose layers go by the same names."""
+    layers = np.random.default_rng(1).normal(size=(4, *SHAPE)).astype("float32")
+    evidence = GRID.to_dataarray(layers, layers=["ore", "planted", "noise", "more noise"])
+    settings = PatchTraining(epochs=1, accelerator="cpu")
+    labels = label_cells(evidence, deposits_file(len(DEPOSITS))).to_numpy()
+    return train_source(evidence, labels, width=4, settings=settings)
+
+
 def quick_model(name: str, **settings: Any):
     known = METHODS[name].estimator().get_params()
     quick = {"n_estimators": 5, "n_jobs": 1}
     quick |= {"inner": 1, "outer": 3, "max_epochs": 1, "accelerator": "cpu"}
     quick |= {"backbone_window": 5, "epochs": 1, "windows_per_epoch": 64}
+    if "source" in known:
+        quick["source"] = elsewhere()
     return make_model(
         name, random_state=0, **{k: v for k, v in quick.items() if k in known}, **settings
     )

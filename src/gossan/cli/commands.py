@@ -290,6 +290,10 @@ def train_source(
         int | None,
         typer.Option(help="Cells from patch to patch; default: half a window or less.", min=1),
     ] = None,
+    crop: Annotated[
+        int | None,
+        typer.Option(help="Cells looked at of a patch; default: seven eighths of it.", min=1),
+    ] = None,
     width: Annotated[
         int | None, typer.Option(help="Channels of the network's first stage.", min=1)
     ] = None,
@@ -301,7 +305,8 @@ def train_source(
     from gossan.pipeline import train_source_study
     from gossan.study import read_study
 
-    given = {"patch_window": window, "patch_stride": stride, "width": width, "epochs": epochs}
+    given = {"patch_window": window, "patch_stride": stride, "crop": crop}
+    given |= {"width": width, "epochs": epochs}
     with resumable(), progress_bars() as progress:
         file = train_source_study(
             read_study(study),

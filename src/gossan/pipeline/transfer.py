@@ -134,5 +134,6 @@ def transfer_shown(model: Any, evidence: xr.DataArray) -> TransferShown | None:
         counts=first.patch_counts_,
         width=first.network_width,
         epochs=first.epochs,
-        given=first.patch_window is not None,
+        given=[name for name in ("patch_window", "patch_stride") if getattr(first, name)],
+        left_out=len(first.dilations) - len(first.sizes_["dilations"]),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,8 +81,10 @@ class TransferShown:
         ``patches`` learnt from, and those with a deposit, ``positive``.
     width, epochs : int
         Of the networks, and how long they learnt.
-    given : bool
-        Whether the study file gives the window.
+    given : collection of str
+        Which of ``patch_window`` and ``patch_stride`` the study file gives.
+    left_out : int
+        Published scales that the patches have no room for.
     """
 
     source: Mapping[str, Any]
@@ -93,7 +95,8 @@ class TransferShown:
     counts: Mapping[str, int]
     width: int
     epochs: int
-    given: bool
+    given: Collection[str]
+    left_out: int = 0
 
 
 @dataclass(frozen=True)

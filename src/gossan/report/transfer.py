@@ -14,6 +14,8 @@ from gossan.report.tables import Column, Table, frame_table
 from gossan.report.theme import RUST, SLATE, as_svg, new_figure, themed
 
 LAYERS_LISTED = 20
+_FEW_PATCHES = 40
+"""Half of the published 78, of which many share their deposits."""
 
 
 def transfer_chapter(shown: TransferShown) -> dict[str, Any]:
@@ -94,21 +96,31 @@ def _sizes(shown: TransferShown) -> str:
     rows, columns = shown.shape
     window = sizes["window"]
     dilations = ", ".join(str(rate) for rate in sizes["dilations"])
-    why = (
+    chosen = (
         "as the study file says"
-        if shown.given
+        if "patch_window" in shown.given
         else "the published window of 256 goes with an area of 3,072 × 3,072 cells"
         if window == 256
         else "the published window of 256 goes with 3,072 × 3,072 cells, and one of a smaller area "
-        "is a power of two near a sixth of its shorter side; half a window apart, or nearer where "
-        "they would be few"
+        "is a power of two near a sixth of its shorter side"
+    )
+    apart = (
+        "as the study file says"
+        if "patch_stride" in shown.given
+        else "half a window, or less where patches would be few"
+    )
+    dropped = (
+        f" Of the published scales {shown.left_out} had no room in patches so small and were left "
+        "out."
+        if shown.left_out
+        else ""
     )
     return (
         f"The area of {rows:,} × {columns:,} cells was cut into patches of {window} × {window} "
-        f"cells, {sizes['stride']} apart ({why}). The networks look at {sizes['crop']} × "
-        f"{sizes['crop']} cells of a patch, one at every scale: dilations of {dilations}. The "
-        f"map is the mean over patches {sizes['map_stride']} cells apart, so nothing narrower than "
-        "a patch stands out in it."
+        f"cells ({chosen}), {sizes['stride']} apart ({apart}). The networks look at "
+        f"{sizes['crop']} × {sizes['crop']} cells of a patch, one at every scale: dilations of "
+        f"{dilations}.{dropped} The map is the mean over patches {sizes['map_stride']} cells "
+        "apart, so nothing narrower than a patch stands out in it."
     )
 
 
@@ -117,7 +129,7 @@ def _counts(shown: TransferShown) -> str:
     positive = counts["positive"]
     few = (
         " That is few: networks learn such patches by heart, and the map says little."
-        if positive < _FEW
+        if positive < _FEW_PATCHES
         else ""
     )
     return (
@@ -125,9 +137,6 @@ def _counts(shown: TransferShown) -> str:
         f"deposit, in {shown.epochs:,} epochs; {len(shown.sizes['dilations'])} networks with "
         f"{shown.width} channels at first.{few}"
     )
-
-
-_FEW = 20
 
 
 def _layers(shown: TransferShown) -> str:

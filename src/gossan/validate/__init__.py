@@ -1,12 +1,7 @@
 """Skill on held-out deposits: one method, or every workflow on the same folds."""
 
-from gossan.validate.cells import (
-    ModelView,
-    StudyCells,
-    background_parts,
-    deposit_cells,
-    study_cells,
-)
+from gossan.validate.background import Background, deal_background, widest_patch
+from gossan.validate.cells import ModelView, StudyCells, deposit_cells, study_cells
 from gossan.validate.comparison import Comparison, compare_workflows
 from gossan.validate.folds import (
     CrossValidation,
@@ -17,16 +12,18 @@ from gossan.validate.folds import (
 from gossan.validate.workflows import Workflow
 
 __all__ = [
+    "Background",
     "Comparison",
     "CrossValidation",
     "ModelView",
     "StudyCells",
     "Workflow",
-    "background_parts",
     "compare_workflows",
     "cross_validate",
+    "deal_background",
     "deposit_cells",
     "draw_stability",
     "held_out_calibration",
     "study_cells",
+    "widest_patch",
 ]

@@ -1,4 +1,4 @@
-"""The cells of a study as flat arrays, and the background dealt into parts."""
+"""The cells of a study as flat arrays, and as a model looks at them."""
 
 from __future__ import annotations
 
@@ -156,25 +156,3 @@ def deposit_cells(cells: StudyCells, labels: xr.DataArray) -> IntArray:
     index[cells.rows, cells.columns] = np.arange(len(cells.rows))
     rows, columns = np.asarray(located).T
     return np.where(rows >= 0, index[rows, columns], -1)
-
-
-def background_parts(
-    cells: StudyCells, n_parts: int, limit: int | None, random_state: int
-) -> IntArray:
-    """Part of each background cell, -1 for labelled cells and those beyond the sample.
-
-    Parts are made of square blocks, about 128 over the study, dealt at random, so that most
-    background cells have no training neighbour.
-    """
-    rng = np.random.default_rng(random_state)
-    side = max(1, int(np.sqrt(len(cells.rows) / 128)))
-    blocks_across = int(cells.columns.max()) // side + 1
-    number = (cells.rows // side) * blocks_across + cells.columns // side
-    occupied, block = np.unique(number, return_inverse=True)
-    deal = rng.permutation(np.arange(len(occupied)) % n_parts)
-    part = np.where(cells.labels == -1, deal[block], -1)
-    background = np.flatnonzero(part >= 0)
-    if limit is not None and len(background) > limit:
-        dropped = rng.choice(background, len(background) - limit, replace=False)
-        part[dropped] = -2 - part[dropped]  # still known by part, so that training leaves it out
-    return part

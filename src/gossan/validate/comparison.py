@@ -14,13 +14,8 @@ from gossan.evaluate import AREAS, held_out_summary, paired_difference, rank_bou
 from gossan.exceptions import LabelError
 from gossan.grid import Grid
 from gossan.mistakes import suggest
-from gossan.validate.cells import (
-    FloatArray,
-    StudyCells,
-    background_parts,
-    deposit_cells,
-    study_cells,
-)
+from gossan.validate.background import deal_background, widest_patch
+from gossan.validate.cells import FloatArray, StudyCells, deposit_cells, study_cells
 from gossan.validate.workflows import (
     FULL,
     STEPS,
@@ -28,7 +23,6 @@ from gossan.validate.workflows import (
     Store,
     Workflow,
     failure,
-    piece_key,
     run_all,
 )
 
@@ -133,7 +127,13 @@ def compare_workflows(
     setting = Setting(
         cells=cells,
         centres=deposit_cells(cells, labels),
-        parts=background_parts(cells, background_folds, max_background, random_state),
+        background=deal_background(
+            cells,
+            background_folds,
+            max_background,
+            random_state,
+            patch=widest_patch([workflow.model for workflow in workflows], labels.shape),
+        ),
         splits=list(splitter.split(cells.coordinates, cells.labels, cells.deposits)),
         random_state=random_state,
     )
@@ -220,7 +220,7 @@ def _row(setting: Setting, workflow: Workflow, store: Store) -> dict[str, Any]:
         "negatives": workflow.negatives,
         "draws": workflow.n_draws,
         "role": workflow.role,
-        "selectivity": 1 - float(store[piece_key(FULL, 0, workflow)]["above_half"]),
+        "selectivity": 1 - float(store[setting.key(FULL, 0, workflow)]["above_half"]),
         "seconds": _seconds(setting, workflow, store),
     }
 
@@ -247,32 +247,35 @@ def _differences(difference: dict[str, Any]) -> dict[str, float]:
 
 
 def _pooled_bounds(setting: Setting, workflow: Workflow, store: Store) -> FloatArray:
-    """(deposits, 2), fold by fold: bounds averaged over the parts of the background."""
+    """(deposits, 2), fold by fold: bounds pooled over the parts of the background."""
     found = []
     for fold in range(len(setting.splits)):
-        keys = [piece_key(fold, part, workflow) for part in range(setting.n_parts)]
-        found.append(np.mean([store[key]["bounds"] for key in keys], axis=0).reshape(-1, 2))
+        keys = [setting.key(fold, part, workflow) for part in range(setting.background.n_parts)]
+        bounds = [store[key]["bounds"].reshape(-1, 2) for key in keys]
+        cells = setting.centres[setting.held_out(fold)]
+        found.append(setting.background.pooled(bounds, cells, patches=workflow.patches))
     return np.concatenate(found)
 
 
 def _seconds(setting: Setting, workflow: Workflow, store: Store) -> float:
-    pieces = [store[piece_key(fold, part, workflow)] for fold, part in setting.pieces()]
+    pieces = [store[setting.key(fold, part, workflow)] for fold, part in setting.pieces()]
     return float(sum(record["seconds"] for record in pieces))
 
 
 def _consensus_bounds(setting: Setting, workflows: Sequence[Workflow], store: Store) -> FloatArray:
     """(deposits, 2), fold by fold: the held-out deposits in the mean rank of all workflows."""
-    pooled = []
+    pooled, patches = [], any(workflow.patches for workflow in workflows)
     for fold in range(len(setting.splits)):
         bounds = []
-        for part in range(setting.n_parts):
-            records = [store[piece_key(fold, part, workflow)] for workflow in workflows]
+        for part in range(setting.background.n_parts):
+            records = [store[setting.key(fold, part, workflow)] for workflow in workflows]
             background = np.mean([r["background"] / STEPS for r in records], axis=0)
             deposits = np.mean([r["bounds"].mean(axis=1) for r in records], axis=0)
             if len(deposits):
                 bounds.append(rank_bounds(deposits, background))
         if bounds:
-            pooled.append(np.mean(bounds, axis=0))
+            cells = setting.centres[setting.held_out(fold)]
+            pooled.append(setting.background.pooled(bounds, cells, patches=patches))
     return np.concatenate(pooled)
 
 
@@ -285,7 +288,7 @@ def _maps(
     count = len(setting.cells.labels)
     total, squares, votes = np.zeros(count), np.zeros(count), np.zeros(count)
     for workflow in voters:
-        rank = store[piece_key(FULL, 0, workflow)]["ranks"] / STEPS
+        rank = store[setting.key(FULL, 0, workflow)]["ranks"] / STEPS
         total += rank
         squares += rank**2
         votes += rank > 1 - _TOP

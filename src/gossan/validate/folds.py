@@ -14,12 +14,17 @@ from gossan.draws import DrawEnsemble, Sampler, score_and_spread
 from gossan.evaluate import held_out_summary, rank_bounds, rank_stability
 from gossan.evidence import feature_blocks
 from gossan.predict import predict_map
+from gossan.validate.background import (
+    Background,
+    deal_background,
+    learns_patches,
+    widest_patch,
+)
 from gossan.validate.cells import (
     FloatArray,
     IntArray,
     ModelView,
     StudyCells,
-    background_parts,
     deposit_cells,
     study_cells,
 )
@@ -78,7 +83,8 @@ def cross_validate(
     to ``background_folds`` parts, each scored by a model that trained on none of its cells, since
     a model knows the cells it was shown as negatives by heart: fully grown trees then seem to find
     even deposits put at random places (``benchmarks/background_leak.py``). A deposit's rank is the
-    share of the background below it, averaged over those models.
+    share of the background below it, averaged over those models; of a method that learns patches,
+    by the models of its own part (:func:`deal_background`).
 
     Parameters
     ----------
@@ -120,11 +126,17 @@ def cross_validate(
     cells = study_cells(evidence, labels)
     view = ModelView(model, cells)
     centres = deposit_cells(cells, labels)
-    parts = background_parts(cells, background_folds, max_background, random_state)
+    background = deal_background(
+        cells,
+        background_folds,
+        max_background,
+        random_state,
+        patch=widest_patch([model], labels.shape),
+    )
     finished = {} if finished is None else finished
     ensemble = DrawEnsemble(model, negatives, n_draws, random_state)
     splits = list(splitter.split(cells.coordinates, cells.labels, cells.deposits))
-    n_parts = int(parts.max()) + 1
+    n_parts = background.n_parts
     tell = _steps(progress, n_parts * len(splits))
     tell(0)
     results = []
@@ -132,8 +144,8 @@ def cross_validate(
         name = f"fold-{fold}"
         if "rank_bounds" not in finished.get(name, {}):
             held_out = np.intersect1d(np.unique(cells.deposits[test]), np.flatnonzero(centres >= 0))
-            finished[name] = _run_fold(
-                *(ensemble, view, train, centres, held_out, parts),
+            finished[name] = {"deposits": held_out.tolist()} | _run_fold(
+                *(ensemble, view, train, centres[held_out], background),
                 _after(tell, fold * n_parts),
             )
         results.append(finished[name])
@@ -240,32 +252,29 @@ def _run_fold(
     ensemble: DrawEnsemble,
     view: ModelView,
     train: IntArray,
-    centres: IntArray,
     held_out: IntArray,
-    parts: IntArray,
+    background: Background,
     done: Callable[[int], None],
 ) -> dict[str, Any]:
-    """Fit one model a background part, rank the held-out deposits; all plain JSON values."""
+    """Fit one model a background part, rank the held-out deposits' cells; plain JSON values."""
+    patches = learns_patches(ensemble.estimator)
     bounds, scores, quantiles, n_training = [], [], [], []
-    for part in range(int(parts.max()) + 1):
-        in_part = (parts == part) | (parts == -2 - part)
-        shown = train[~in_part[train]]
-        fitted, features = view.fit(clone(ensemble), shown)
-        own = np.flatnonzero(parts == part)
-        both = score_cells(fitted, features, np.concatenate([own, centres[held_out]]))
-        background, at_deposits = both[: len(own)], both[len(own) :]
-        bounds.append(rank_bounds(at_deposits, background))
+    for part in range(background.n_parts):
+        fitted, features = view.fit(clone(ensemble), background.shown(train, part, patches=patches))
+        own = background.cells(part)
+        both = score_cells(fitted, features, np.concatenate([own, held_out]))
+        elsewhere, at_deposits = both[: len(own)], both[len(own) :]
+        bounds.append(rank_bounds(at_deposits, elsewhere))
         scores.append(at_deposits)
-        quantiles.append(np.quantile(background, _QUANTILES))
+        quantiles.append(np.quantile(elsewhere, _QUANTILES))
         n_training.append(fitted.n_training_cells_)
         done(part + 1)
     return {
-        "deposits": held_out.tolist(),
-        "rank_bounds": np.mean(bounds, axis=0).tolist(),
-        "scores": np.mean(scores, axis=0).tolist(),
+        "rank_bounds": background.pooled(bounds, held_out, patches=patches).tolist(),
+        "scores": background.pooled(scores, held_out, patches=patches).tolist(),
         "background_quantiles": np.mean(quantiles, axis=0).tolist(),
         "n_training_cells": n_training,
-        "n_background": int((parts >= 0).sum()),
+        "n_background": int((background.judged >= 0).sum()),
     }
 
 

@@ -21,6 +21,7 @@ from gossan.draws import DrawEnsemble, DrawnNegatives, draw_seeds
 from gossan.evaluate import rank_bounds
 from gossan.evidence import CellFeatures, FeatureSubset, centre_features
 from gossan.exceptions import GossanError, SurveyDataWarning
+from gossan.validate.background import Background, learns_patches
 from gossan.validate.cells import FloatArray, IntArray, ModelView, StudyCells
 from gossan.validate.folds import score_cells
 from gossan.validate.workers import end_with
@@ -70,6 +71,11 @@ class Workflow:
         """What tells apart what models look at: those that are alike share it."""
         return joblib.hash(self.model)
 
+    @property
+    def patches(self) -> bool:
+        """Whether the model learns patches, and not cells."""
+        return learns_patches(self.model)
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -77,28 +83,21 @@ class Setting:
 
     cells: StudyCells
     centres: IntArray
-    parts: IntArray
+    background: Background
     splits: list[tuple[IntArray, IntArray]]
     random_state: int
     views: dict[str, ModelView] = field(default_factory=dict)
-
-    @property
-    def n_parts(self) -> int:
-        """Parts of the background, each scored by models that did not train on it."""
-        return int(self.parts.max()) + 1
 
     def held_out(self, fold: int) -> IntArray:
         """Deposits that a fold holds out."""
         held = np.unique(self.cells.deposits[self.splits[fold][1]])
         return np.intersect1d(held, np.flatnonzero(self.centres >= 0))
 
-    def shown(self, fold: int, part: int) -> IntArray:
-        """Cells to train on."""
+    def shown(self, fold: int, part: int, *, patches: bool) -> IntArray:
+        """Cells to train on, of models that learn patches or of others."""
         if fold == FULL:
             return np.arange(len(self.cells.labels))
-        train = self.splits[fold][0]
-        in_part = (self.parts == part) | (self.parts == -2 - part)
-        return train[~in_part[train]]
+        return self.background.shown(self.splits[fold][0], part, patches=patches)
 
     def draw(self, shown: IntArray, workflows: list[Workflow]) -> DrawnNegatives:
         """The draws of a sampler that its workflows share, positions among the cells shown."""
@@ -114,10 +113,18 @@ class Setting:
         ensemble = DrawEnsemble(workflow.model, drawn, workflow.n_draws, self.random_state)
         return self.views[workflow.view].fit(ensemble, shown)
 
+    def key(self, fold: int, part: int, workflow: Workflow) -> str:
+        """Under what name a store keeps a piece: what was run there, and what of it decides."""
+        place = "map" if fold == FULL else f"fold-{fold}-part-{part}"
+        if self.background.widened and fold != FULL:  # other ground is hidden there
+            place += f"-blocks-{self.background.side}"
+        made_of = joblib.hash((workflow.model, workflow.sampler, workflow.n_draws, workflow.code))
+        return f"{place} {workflow.name} {made_of[:12]}"
+
     def pieces(self) -> Iterator[tuple[int, int]]:
         """Folds and parts of the background, then the whole."""
         for fold in range(len(self.splits)):
-            for part in range(self.n_parts):
+            for part in range(self.background.n_parts):
                 yield fold, part
         yield FULL, 0
 
@@ -131,17 +138,17 @@ def run_all(
 ) -> None:
     """Every piece that the store does not hold yet, in processes of one thread each."""
     for fold, part in setting.pieces():
-        for key in (piece_key(fold, part, workflow) for workflow in workflows):
+        for key in (setting.key(fold, part, workflow) for workflow in workflows):
             if key in store and "error" in store[key]:
                 del store[key]  # what was wrong, such as a full disk, may be right by now
     tasks = [
         (fold, part, group)
         for group in _by_sampler(workflows)
         for fold, part in setting.pieces()
-        if any(piece_key(fold, part, workflow) not in store for workflow in group)
+        if any(setting.key(fold, part, workflow) not in store for workflow in group)
     ]
     tasks = _taught(setting, tasks, store)
-    total = len(_by_sampler(workflows)) * (len(setting.splits) * setting.n_parts + 1)
+    total = len(_by_sampler(workflows)) * (len(setting.splits) * setting.background.n_parts + 1)
     if progress is not None:
         progress(total - len(tasks), total)
     count = joblib.cpu_count() if n_jobs is None else n_jobs
@@ -180,7 +187,7 @@ def _taught(
     left = []
     for fold, part, group in tasks:
         for workflow in group:
-            key = piece_key(fold, part, workflow)
+            key = setting.key(fold, part, workflow)
             if workflow.name in lost and key not in store:
                 store[key] = {"error": np.array(lost[workflow.name])}
         kept = [workflow for workflow in group if workflow.name not in lost]
@@ -190,11 +197,12 @@ def _taught(
 
 
 def _by_sampler(workflows: Sequence[Workflow]) -> list[list[Workflow]]:
-    """Workflows that can share their draws of negatives."""
+    """Workflows that can share their draws of negatives: of one sampler, from the same ground."""
     groups: dict[str, list[Workflow]] = {}
     for workflow in workflows:
         # By content: scikit-learn's repr leaves out the middle of a long setting.
-        groups.setdefault(joblib.hash(workflow.sampler), []).append(workflow)
+        alike = joblib.hash((workflow.sampler, workflow.patches))
+        groups.setdefault(alike, []).append(workflow)
     return list(groups.values())
 
 
@@ -223,15 +231,15 @@ def _fill_piece(
     setting: Setting, fold: int, part: int, group: list[Workflow], store: Store
 ) -> None:
     """Draw once, then fit and judge every workflow of one sampler on one piece."""
-    todo = [workflow for workflow in group if piece_key(fold, part, workflow) not in store]
+    todo = [workflow for workflow in group if setting.key(fold, part, workflow) not in store]
     with threadpool_limits(limits=1), joblib.parallel_config(backend="sequential"):
-        shown = setting.shown(fold, part)
+        shown = setting.shown(fold, part, patches=group[0].patches)
         start = time.perf_counter()
         try:
             drawn = setting.draw(shown, todo)
         except GossanError as error:
             for workflow in todo:
-                store[piece_key(fold, part, workflow)] = {"error": np.array(str(error))}
+                store[setting.key(fold, part, workflow)] = {"error": np.array(str(error))}
             return
         for_draws = (time.perf_counter() - start) / len(todo)
         for workflow in todo:
@@ -242,7 +250,7 @@ def _fill_piece(
                 record["seconds"] = np.array(time.perf_counter() - start + for_draws)
             except GossanError as error:
                 record = {"error": np.array(str(error))}
-            store[piece_key(fold, part, workflow)] = record
+            store[setting.key(fold, part, workflow)] = record
 
 
 def _judge(
@@ -252,7 +260,7 @@ def _judge(
     if fold == FULL:
         scores = score_cells(model, features, np.arange(len(setting.cells.labels)))
         return {"ranks": _quantised(scores), "above_half": np.array((scores > 0.5).mean())}
-    own, held_out = np.flatnonzero(setting.parts == part), setting.centres[setting.held_out(fold)]
+    own, held_out = setting.background.cells(part), setting.centres[setting.held_out(fold)]
     both = score_cells(model, features, np.concatenate([own, held_out]))
     background, at_deposits = both[: len(own)], both[len(own) :]
     bounds = rank_bounds(at_deposits, background)
@@ -266,17 +274,10 @@ def _quantised(scores: FloatArray) -> npt.NDArray[np.uint16]:
     return np.round(share * STEPS).astype(np.uint16)
 
 
-def piece_key(fold: int, part: int, workflow: Workflow) -> str:
-    """Under what name a store keeps a piece: what was run there, and what of it decides."""
-    place = "map" if fold == FULL else f"fold-{fold}-part-{part}"
-    made_of = joblib.hash((workflow.model, workflow.sampler, workflow.n_draws, workflow.code))
-    return f"{place} {workflow.name} {made_of[:12]}"
-
-
 def failure(setting: Setting, workflow: Workflow, store: Store) -> str | None:
     """Why a workflow could not be run, in the first piece where it could not."""
     for fold, part in setting.pieces():
-        record = store[piece_key(fold, part, workflow)]
+        record = store[setting.key(fold, part, workflow)]
         if "error" in record:
             where = "all deposits" if fold == FULL else f"fold {fold}"
             return f"{where}: {record['error']}"

@@ -20,8 +20,9 @@ from gossan.exceptions import StudyError
 from gossan.models import CellClassifier
 from gossan.nn.devices import chosen_device
 from gossan.nn.selective_transfer.areas import LEAST_SHOWN, Labels, area_patches, without_gaps
-from gossan.nn.selective_transfer.dense import dense_scores
+from gossan.nn.selective_transfer.dense import dense_scores, network_step
 from gossan.nn.selective_transfer.network import (
+    AT_ONCE,
     PUBLISHED_WIDTH,
     SelectiveTransferNetwork,
     TargetNetwork,
@@ -49,8 +50,6 @@ from gossan.nn.training import TrainingRecord, train_once
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
-
-_AT_ONCE = 32
 
 
 class SelectiveTransferClassifier(CellClassifier):
@@ -199,6 +198,11 @@ class SelectiveTransferClassifier(CellClassifier):
             )
         if not self.dilations or min(self.dilations) < 1:
             raise StudyError(f"dilations is {tuple(self.dilations)}: give numbers of at least 1.")
+        if list(self.dilations) != sorted(self.dilations):
+            raise StudyError(
+                f"dilations is {tuple(self.dilations)}: give them ascending, since networks of "
+                "larger maps, whose dilation is smaller, guide those after them."
+            )
         if not 0 <= self.distillation < np.inf:
             raise StudyError(f"distillation is {self.distillation}: give 0 or more.")
         for name, known in (("vote", ("share", "chance")), ("mapping", ("patches", "dense"))):
@@ -237,9 +241,11 @@ class SelectiveTransferClassifier(CellClassifier):
         Raises
         ------
         StudyError
-            If a patch is larger than the area, a crop than a patch, or a scale reaches beyond it.
+            If a patch is larger than the area, a crop than a patch, a scale reaches beyond it, or
+            kernels of that size are not of the source's shape.
         """
-        return chosen_sizes(
+        self.check()
+        found = chosen_sizes(
             shape,
             self.dilations,
             window=window or self.patch_window,
@@ -247,6 +253,11 @@ class SelectiveTransferClassifier(CellClassifier):
             stride=self.patch_stride,
             map_stride=self.map_stride,
         )
+        if self.transfer:
+            self.source.check_kernels(found.crop)
+        if self.mapping == "dense":
+            return replace(found, map_stride=network_step(large=is_large(found.crop)))
+        return found
 
     def fit_area(self, evidence: xr.DataArray, labels: Labels) -> Self:
         """Learn from the patches of an area.
@@ -266,10 +277,9 @@ class SelectiveTransferClassifier(CellClassifier):
         StudyError
             If sizes or settings cannot be.
         """
-        self.check()
         sizes = self.sizes(evidence.shape[1:])
         layers = [str(name) for name in evidence["layer"].to_numpy()]
-        order = self.source.order(layers, sizes.crop) if self.transfer else None
+        order = self.source.order(layers) if self.transfer else None
         patches, standard = area_patches(evidence, labels, sizes)
         self.centre_, self.scale_ = standard.centre, standard.scale
         self.classes_ = np.array([0, 1])
@@ -387,7 +397,7 @@ class SelectiveTransferClassifier(CellClassifier):
     ) -> FloatArray:
         """Score of each patch of an area, by its middle, (n,)."""
         everything = Patches(
-            values, np.zeros(len(corners), dtype=bool), window, corners=corners, copies=False
+            values, np.zeros(len(corners), dtype=bool), window, corners=corners, copies=0
         )
         crop = self.sizes_["crop"]
         return self._scored(
@@ -395,7 +405,11 @@ class SelectiveTransferClassifier(CellClassifier):
         )
 
     def _fit_cells(self, X: FloatArray, positive: BoolArray) -> None:
-        self.check()
+        if X.ndim != 4 or X.shape[2] != X.shape[3]:
+            raise StudyError(
+                f"Patches are (n, layers, window, window); these are {X.shape}. Of an area, "
+                "fit_area cuts them."
+            )
         window = X.shape[-1]
         sizes = self.sizes(X.shape[2:], window)
         layers_first = np.moveaxis(X, 1, 0)
@@ -410,7 +424,7 @@ class SelectiveTransferClassifier(CellClassifier):
                     f"Patches have {X.shape[1]} layers and the source {len(known)}: give them in "
                     "the source's order, or call fit_area, which matches layers by name."
                 )
-            order = self.source.order(known, sizes.crop)
+            order = self.source.order(known)
         self._fit_patches(Patches(values, positive, window), order, sizes)
 
     def _fit_patches(self, patches: Patches, order: list[int] | None, sizes: PatchSizes) -> Self:
@@ -505,8 +519,8 @@ class SelectiveTransferClassifier(CellClassifier):
         network = self._trained()
         device = network.mask.device
         found = np.empty(count)
-        for start in range(0, count, _AT_ONCE):
-            part = np.arange(start, min(start + _AT_ONCE, count))
+        for start in range(0, count, AT_ONCE):
+            part = np.arange(start, min(start + AT_ONCE, count))
             found[part] = voted(network(crops(part).to(device))).cpu().numpy()
             if progress is not None:
                 progress(int(part[-1]) + 1, count)

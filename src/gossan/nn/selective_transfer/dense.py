@@ -17,6 +17,7 @@ from gossan.nn.selective_transfer.network import (
     dilated,
     soft_masked,
 )
+from gossan.nn.selective_transfer.patches import check_patches
 
 _REACH = {True: 224, False: 64}
 """Cells, of large and small networks, beyond which nothing reaches a feature; whole steps."""
@@ -63,6 +64,7 @@ def dense_scores(
     """
     step = network_step(large=network.large)
     rows, columns = values.shape[1:]
+    check_patches((rows, columns), crop, step)
     counts = [-(-(length - crop) // step) + 1 for length in (rows, columns)]
     ends = [step * (count - 1) + crop for count in counts]
     padded = functional.pad(

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+AT_ONCE = 32
+"""Patches that go through the networks together while they score."""
 PUBLISHED_WIDTH = 64
 """Channels of the first stage; each of the three after it has twice as many as the one before."""
 START_NOISE = 0.1

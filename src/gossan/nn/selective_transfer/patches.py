@@ -20,6 +20,7 @@ _CROPPED = 224 / 256
 """Share of a patch's width that a crop has, as published."""
 _LEAST_PATCHES = 200
 """Patches of an area below which they are cut nearer to one another."""
+_DIGITS = 9
 _LEAST_MAP = 8
 """Cells across the smallest feature map: less is nothing to look at."""
 
@@ -50,7 +51,7 @@ def patch_corners(shape: Sequence[int], window: int, stride: int) -> IntArray:
     >>> len(patch_corners((2560, 3072), 256, 128)), len(patch_corners((512, 3072), 256, 128))
     (437, 69)
     """
-    _check_patches(shape, window, stride)
+    check_patches(shape, window, stride)
     along = [np.arange(0, length - window + 1, stride) for length in shape]
     rows, columns = np.meshgrid(*along, indexing="ij")
     return np.column_stack([rows.ravel(), columns.ravel()])
@@ -64,7 +65,7 @@ def covering_corners(shape: Sequence[int], window: int, stride: int) -> IntArray
     >>> covering_corners((5, 4), 4, 3).tolist()
     [[0, 0], [1, 0]]
     """
-    _check_patches(shape, window, stride)
+    check_patches(shape, window, stride)
     along = [
         np.unique(np.append(np.arange(0, length - window + 1, stride), length - window))
         for length in shape
@@ -73,7 +74,8 @@ def covering_corners(shape: Sequence[int], window: int, stride: int) -> IntArray
     return np.column_stack([rows.ravel(), columns.ravel()])
 
 
-def _check_patches(shape: Sequence[int], window: int, stride: int) -> None:
+def check_patches(shape: Sequence[int], window: int, stride: int) -> None:
+    """Raise :class:`StudyError` if an area is smaller than a patch, or the stride below 1."""
     if stride < 1:
         raise StudyError(f"stride is {stride}: at least 1 cell is needed.")
     if window < 1 or min(shape) < window:
@@ -139,7 +141,9 @@ def averaged_patches(
         np.add.at(count, (rows, columns), sign)
     total, count = (part.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] for part in (total, count))
     covered = np.rint(count) > 0
-    return np.where(covered, total / np.where(covered, count, 1.0), np.nan)
+    mean = total / np.where(covered, count, 1.0)
+    # Running sums err in the last digits: cells of the same patches' scores must tie.
+    return np.where(covered, np.round(mean, _DIGITS), np.nan)
 
 
 @dataclass(frozen=True)
@@ -211,7 +215,7 @@ def chosen_sizes(
         window = int(min(256, max(16, 2 ** round(np.log2(sixth)))))
     if crop is None:
         crop = max(1, round(_CROPPED * window))
-    _check_patches(shape, window, 1)
+    check_patches(shape, window, 1)
     if crop > window:
         raise StudyError(
             f"crop is {crop} and the patches are {window} cells across: set a smaller crop."

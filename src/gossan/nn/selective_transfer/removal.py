@@ -10,12 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gossan.nn.selective_transfer.network import SelectiveTransferNetwork, mean_chance
+from gossan.nn.selective_transfer.network import AT_ONCE, SelectiveTransferNetwork, mean_chance
 from gossan.nn.standard import Standard
 
 FloatArray = npt.NDArray[np.floating[Any]]
-
-_AT_ONCE = 32
 
 
 def ordinary_ground(standard: Standard, background: FloatArray) -> Tensor:
@@ -75,7 +73,7 @@ def chance_lost(
         without = patch.repeat(layers, 1, 1, 1)
         without[every, every] = ordinary[:, None, None]
         crops = torch.cat([patch[None], without]).to(network.mask.device)
-        parts = [mean_chance(network(part)) for part in crops.split(_AT_ONCE)]
+        parts = [mean_chance(network(part)) for part in crops.split(AT_ONCE)]
         chance = torch.cat(parts).cpu().numpy().astype(float)
         found[done] = chance[0] - chance[1:]
         if tell is not None:

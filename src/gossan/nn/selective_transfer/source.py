@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from gossan import io
 from gossan.exceptions import StudyError
-from gossan.mistakes import suggest
+from gossan.mistakes import near_names
 from gossan.nn.learnt import (
     Arrays,
     as_arrays,
@@ -28,14 +28,13 @@ from gossan.nn.learnt import (
     read_learnt,
 )
 from gossan.nn.selective_transfer.areas import Labels, area_patches
-from gossan.nn.selective_transfer.network import PUBLISHED_WIDTH, ResNet18, is_large
+from gossan.nn.selective_transfer.network import AT_ONCE, PUBLISHED_WIDTH, ResNet18, is_large
 from gossan.nn.selective_transfer.patches import PatchSizes, chosen_sizes, confusion
 from gossan.nn.selective_transfer.training import Patches, PatchTraining, fit_patches, middle
 from gossan.nn.training import train_once
 
 BoolArray = npt.NDArray[np.bool_]
 
-_AT_ONCE = 32
 _KIND = "source of selective transfer"
 
 
@@ -106,28 +105,31 @@ class Source:
         network.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in weights.items()})
         return network.eval()
 
-    def order(self, layers: list[str], crop: int) -> list[int]:
-        """For each layer of a study its place in the source; -1 where the source lacks it.
-
-        Raises
-        ------
-        StudyError
-            If no layer is shared, or kernels for patches of that size have another shape.
-        """
+    def check_kernels(self, crop: int) -> None:
+        """Raise :class:`StudyError` if kernels for so wide a crop have another shape than these."""
         if is_large(crop) != is_large(self.crop):
             raise StudyError(
                 f"The source looks at {self.crop} cells across and this study at {crop}: their "
                 "first kernels have other shapes, 7 × 7 from 64 cells on and 3 × 3 below. Set a "
                 f"window near {self.window}, or train a source on patches of this size."
             )
+
+    def order(self, layers: list[str]) -> list[int]:
+        """For each layer of a study its place in the source; -1 where the source lacks it.
+
+        Raises
+        ------
+        StudyError
+            If no layer is shared.
+        """
         own = {name: place for place, name in enumerate(self.layers)}
         order = [own.get(name, -1) for name in layers]
         if max(order) < 0:
-            near = [f"{name!r}:{suggest(name, self.layers)}" for name in layers[:3]]
             raise StudyError(
                 f"The source shares none of the study's {len(layers)} layers. It knows "
-                f"{', '.join(self.layers[:5])}, …; the study has {', '.join(layers[:5])}, … "
-                f"{' '.join(near)} Name the same layers alike, or train another source."
+                f"{_some(self.layers)}; the study has {_some(layers)}."
+                f"{near_names(layers, self.layers)} Name the same layers alike, or train another "
+                "source."
             )
         return order
 
@@ -155,6 +157,10 @@ class Source:
         return (
             f"Source({len(self.layers)} layers of {self.learned['area']!r}, window={self.window})"
         )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def source_of(
@@ -299,10 +305,10 @@ def train_source(
 def _found(network: ResNet18, patches: Patches, crop: int) -> BoolArray:
     """Which of the patches, by their middles, are said to have a deposit."""
     network.eval()
-    once = patches.each_once()
+    once = patches.with_copies(0)
     parts = [
-        network(middle(once[np.arange(start, min(start + _AT_ONCE, len(once)))][0], crop))
-        for start in range(0, len(once), _AT_ONCE)
+        network(middle(once[np.arange(start, min(start + AT_ONCE, len(once)))][0], crop))
+        for start in range(0, len(once), AT_ONCE)
     ]
     log_odds = torch.cat(parts)
     return (log_odds[:, 1] > log_odds[:, 0]).numpy()

@@ -21,8 +21,6 @@ from gossan.nn.training import EpochBatches, TrainingPlan, TrainingRecord, batch
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-_COPIES = 3
-"""Times that a patch of the larger class is shown in an epoch, as published."""
 _MOST_COPIES = 50
 """Of the smaller class: more copies of one deposit teach noise."""
 
@@ -97,8 +95,9 @@ class Patches(Dataset[tuple[Tensor, ...]]):
         First row and column of each patch of an area.
     window : int
     positive : ndarray of shape (n,), bool
-    copies : bool, default True
-        Whether each class is repeated until both are as many; otherwise each patch comes once.
+    copies : int, default 3
+        Times that a patch of the larger class comes in an epoch, as published; one of the smaller
+        comes as often as makes both classes as many, up to 50 times. 0: every patch once.
 
     Examples
     --------
@@ -118,11 +117,11 @@ class Patches(Dataset[tuple[Tensor, ...]]):
         window: int,
         *,
         corners: IntArray | None = None,
-        copies: bool = True,
+        copies: int = 3,
     ) -> None:
         self.values, self.window, self.corners = values, window, corners
         self.positive = positive
-        times = _times(positive) if copies else np.ones(len(positive), dtype=np.int64)
+        times = _times(positive, copies) if copies else np.ones(len(positive), dtype=np.int64)
         self.order = np.repeat(np.arange(len(positive)), times)
         firsts = np.cumsum(times) - times
         self.copy = np.ones(len(self.order), dtype=bool)
@@ -142,15 +141,15 @@ class Patches(Dataset[tuple[Tensor, ...]]):
         target = torch.from_numpy(self.positive[chosen].astype(np.int64))
         return windows, target, torch.from_numpy(self.copy[numbers])
 
-    def each_once(self) -> Patches:
-        """The same patches without copies."""
-        return Patches(self.values, self.positive, self.window, corners=self.corners, copies=False)
+    def with_copies(self, copies: int) -> Patches:
+        """The same patches, so many times."""
+        return Patches(self.values, self.positive, self.window, corners=self.corners, copies=copies)
 
 
-def _times(positive: BoolArray) -> IntArray:
-    """How many times each patch is shown in an epoch."""
+def _times(positive: BoolArray, copies: int) -> IntArray:
+    """How many times each patch comes in an epoch."""
     counts = np.array([(~positive).sum(), positive.sum()])
-    wanted = _COPIES * counts.max()
+    wanted = copies * counts.max()
     times = np.clip(np.rint(wanted / np.maximum(counts, 1)), 1, _MOST_COPIES).astype(np.int64)
     return times[positive.astype(int)]
 
@@ -208,9 +207,9 @@ def fit_patches(
     """Train a network in place on patches; the weights of the best epoch are kept.
 
     The source spares no patch to judge by: the best epoch is the one of the least loss on the
-    training patches as they are, without noise and in the middle.
+    training patches as they are, without noise and in the middle, both classes of equal weight.
     """
-    once = patches.each_once()
+    once = patches.with_copies(1)
     parts = -(-settings.batch_size // settings.at_once)
     size = -(-settings.batch_size // parts)
     return train(

@@ -1,0 +1,158 @@
+"""The background: dealt in blocks, hidden and judged part by part; patches and deposits alike."""
+
+import geopandas as gpd
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+import gossan as gs
+from gossan.exceptions import StudyError
+from gossan.nn.selective_transfer.patches import (
+    chosen_sizes,
+    patch_corners,
+    patch_counts,
+)
+from gossan.validate import StudyCells, deal_background, study_cells, widest_patch
+
+SHAPE = (120, 140)
+GRID = gs.Grid.from_bounds((0, 0, 100 * SHAPE[1], 100 * SHAPE[0]), 100, "EPSG:32650")
+
+
+def scattered(seed: int, count: int = 40):
+    """Evidence that says nothing, and deposits at random places."""
+    rng = np.random.default_rng(seed)
+    evidence = GRID.to_dataarray(rng.normal(size=(1, *SHAPE)).astype("f4"), layers=["noise"])
+    rows, columns = np.divmod(rng.choice(evidence[0].size, count, replace=False), SHAPE[1])
+    deposits = gpd.GeoDataFrame(
+        {"name": [str(k) for k in range(count)]},
+        geometry=gpd.points_from_xy(*GRID.coordinates(rows, columns).T),
+        crs=GRID.crs,
+    )
+    return evidence, gs.label_cells(evidence, deposits)
+
+
+@pytest.fixture(scope="module")
+def cells() -> StudyCells:
+    return study_cells(*scattered(0))
+
+
+def test_every_background_cell_is_judged_by_a_part_that_never_saw_it(cells):
+    """Blocks go whole to a part; labelled cells are judged by none and hidden from none."""
+    background = deal_background(cells, 3, None, 0)
+    unlabelled = cells.labels == -1
+    assert background.n_parts == 3
+    np.testing.assert_array_equal(background.judged >= 0, unlabelled)
+    everything = np.arange(len(cells.labels))
+    for part in range(3):
+        judged, shown = background.cells(part), background.shown(everything, part)
+        assert not np.intersect1d(judged, shown).size
+        assert np.isin(np.flatnonzero(~unlabelled), shown).all()
+    block = cells.rows // background.side * 1000 + cells.columns // background.side
+    assert all(len(set(background.places[block == number])) == 1 for number in np.unique(block))
+
+
+def test_what_is_left_out_of_the_sample_stays_hidden(cells):
+    """Cells beyond the limit are judged by no part, and still not learnt from by their own."""
+    whole, sample = deal_background(cells, 2, None, 0), deal_background(cells, 2, 500, 0)
+    assert (sample.judged >= 0).sum() == 500
+    np.testing.assert_array_equal(sample.hidden, whole.hidden)
+
+
+@given(patch=st.integers(1, 80), n_parts=st.integers(2, 4))
+@settings(max_examples=30)
+def test_blocks_are_a_patch_wide_where_the_area_has_room(cells, patch, n_parts):
+    """And no wider than leaves several to every part."""
+    background = deal_background(cells, n_parts, None, 1, patch=patch)
+    plain = deal_background(cells, n_parts, None, 1)
+    room = int(np.sqrt(len(cells.rows) / (4 * n_parts)))
+    assert background.side == max(plain.side, min(patch, room))
+    assert background.widened == (background.side > plain.side)
+    assert set(background.judged) == {-1, *range(n_parts)}
+
+
+def test_of_patches_the_dead_zone_keeps_only_deposits_from_training(cells):
+    """Held-out deposits do not train; ground that the splitter left out does, but for its part."""
+    background = deal_background(cells, 2, None, 0)
+    labelled = np.flatnonzero(cells.labels == 1)
+    held_out, others = labelled[:5], labelled[5:]
+    train = np.sort(np.concatenate([others, background.cells(1)[:100]]))  # the rest: a dead zone
+    shown = background.shown(train, 0, patches=True)
+    np.testing.assert_array_equal(shown, np.sort(np.concatenate([others, background.cells(1)])))
+    assert not np.isin(held_out, shown).any()
+    np.testing.assert_array_equal(background.shown(train, 0), train)
+
+
+def test_a_deposit_is_pooled_over_parts_or_judged_by_its_own(cells):
+    """By hand, with bounds of two parts for two deposits that lie in part 1 and in part 0."""
+    background = deal_background(cells, 2, None, 0)
+    places = np.array([np.flatnonzero(background.places == part)[0] for part in (1, 0)])
+    told = np.array([[[0.1, 0.2], [0.3, 0.4]], [[0.5, 0.6], [0.7, 0.8]]])
+    np.testing.assert_allclose(background.pooled(told, places), [[0.3, 0.4], [0.5, 0.6]])
+    own = background.pooled(told, places, patches=True)
+    np.testing.assert_allclose(own, [[0.5, 0.6], [0.3, 0.4]])
+    assert background.pooled(np.empty((2, 0, 2)), places[:0], patches=True).shape == (0, 2)
+
+
+class Memory(ClassifierMixin, BaseEstimator):
+    """Learns nothing but where patches taught that ground is barren: the worst there can be."""
+
+    def __init__(self, across: int = 16) -> None:
+        self.across = across
+
+    def fit_area(self, evidence, labels):
+        corners = patch_corners(labels.shape, self.across, self.across // 2)
+        shown, deposits = (
+            patch_counts(cells, corners, self.across) for cells in (labels > -2, labels == 1)
+        )
+        taught = corners[(shown >= self.across**2 / 2) & (deposits == 0)]
+        count = np.zeros(labels.shape)
+        for row, column in taught:
+            count[row : row + self.across, column : column + self.across] += 1
+        self.score_ = 1 / (1 + count)
+        return self
+
+    def score_area(self, evidence, *, progress=None):
+        return self.score_
+
+
+class PatchMemory(Memory):
+    """The same, which tells that it learns patches."""
+
+    def sizes(self, shape):
+        return chosen_sizes(shape, (1,), window=self.across)
+
+
+def null_skill(model) -> float:
+    """AUC for deposits at random places, where there is nothing to find; mean of ten."""
+    found = []
+    for seed in range(10):
+        evidence, labels = scattered(seed)
+        held = gs.cross_validate(
+            model,
+            evidence,
+            labels,
+            splitter=gs.DepositClusterFolds(6, random_state=seed),
+            negatives=gs.AllUnlabelled(),
+            n_bootstrap=10,
+            random_state=seed,
+        )
+        found.append(held.held_out["auc_background"])
+    return float(np.mean(found))
+
+
+def test_memory_of_barren_patches_finds_no_deposit_at_random_places():
+    """Judged as a method of cells it would seem to: dead zones tell it where deposits are."""
+    assert null_skill(Memory()) > 0.6
+    assert null_skill(PatchMemory()) < 0.52
+
+
+def test_patches_that_do_not_fit_do_not_widen_blocks():
+    """Whoever fits such a model is told; others in the comparison are not held up."""
+    wide, narrow = PatchMemory(16), PatchMemory(8)
+    assert widest_patch([narrow, wide, Memory()], SHAPE) == 16
+    assert widest_patch([Memory()], SHAPE) == 1
+    with pytest.raises(StudyError, match="smaller window"):
+        PatchMemory(100).sizes(SHAPE)
+    assert widest_patch([PatchMemory(100), narrow], SHAPE) == 8
