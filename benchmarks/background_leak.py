@@ -102,7 +102,8 @@ def main() -> None:
         if name == PATCHES:
             rankers = {"cross-fitted as cells": as_cells, "cross-fitted": cross_fitted}
         for background, ranker in rankers.items():
-            key = joblib.hash((name, background, repr(model), options.null_draws, len(deposits)))
+            code = io.network_code("gossan.nn.selective_transfer") if name == PATCHES else ""
+            key = joblib.hash((background, model, options.null_draws, len(deposits), code))
             if key not in kept:
                 figures = ranker(model, evidence, labels, gs.DepositClusterFolds(6))
                 null = [

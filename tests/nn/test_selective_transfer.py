@@ -131,7 +131,9 @@ def test_the_source_never_changes(source):
         for name in kernel_names(source):
             kept = target.get_buffer(f"source_{name.replace('.', '_')}")
             assert torch.equal(kept, before[name])
-    assert network.targets[0].openness()["conv1.weight"] != 1.0
+    # Batch normalisation undoes the size of a kernel, so the mean gate stays 1 at first.
+    gates = network.targets[0].gates["conv1_weight"].detach()
+    assert float((gates - 1).abs().max()) > 1e-4
 
 
 def test_distillation_by_hand():
@@ -210,7 +212,10 @@ def test_patches_by_brute_force(shape, window, stride, seed):
         total[part] += score
         count[part] += 1
     assert (count > 0).all()
-    np.testing.assert_allclose(averaged_patches(shape, corners, window, scores), total / count)
+    found = averaged_patches(shape, corners, window, scores)
+    np.testing.assert_allclose(found, total / count, atol=1e-9)
+    alike = averaged_patches(shape, corners, window, np.full(len(corners), 0.1))
+    assert set(alike.ravel()) == {0.1}  # ties are ties
     assert {tuple(c) for c in patch_corners(shape, window, stride)} <= {
         (r, c) for r in range(0, shape[0], stride) for c in range(0, shape[1], stride)
     }

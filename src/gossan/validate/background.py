@@ -47,7 +47,7 @@ class Background:
         """Parts that the background is dealt into."""
         return int(self.judged.max()) + 1
 
-    def shown(self, train: IntArray, part: int, *, patches: bool = False) -> IntArray:
+    def shown(self, train: IntArray, part: int, unknown: IntArray | None = None) -> IntArray:
         """Of a fold's training cells those that the models of a part may see.
 
         Parameters
@@ -55,13 +55,15 @@ class Background:
         train : ndarray of int
             As a splitter gives them.
         part : int
-        patches : bool, default False
-            Of models that learn patches the splitter decides about labelled cells alone, and the
-            parts about all other ground.
+        unknown : ndarray of int, optional
+            Of models that learn patches: the held-out deposits' cells, which are shown like any
+            ground round them, as if nobody had found those deposits. The splitter then decides
+            about the other deposits alone, and the parts about ground.
         """
-        if patches:
-            train = np.union1d(train[self.hidden[train] == -1], np.flatnonzero(self.hidden >= 0))
-        return train[self.hidden[train] != part]
+        if unknown is None:
+            return train[self.hidden[train] != part]
+        ground = np.union1d(np.flatnonzero(self.hidden >= 0), unknown)
+        return np.union1d(train[self.hidden[train] == -1], ground[self.places[ground] != part])
 
     def cells(self, part: int) -> IntArray:
         """Background cells that the models of a part judge."""
@@ -102,9 +104,10 @@ def deal_background(
     farther: what it is taught of the ground beside a cell, it is taught of the cell. Were a
     held-out deposit's dead zone hidden from it, and a background cell's surroundings not, patches
     would have taught that all ground is barren but the deposits', and deposits at random places
-    would be found (``benchmarks/background_leak.py``). So it judges both alike: blocks are at least
-    a patch across, a held-out deposit is judged by the models of its own part, as the background
-    round it is, and a dead zone keeps other deposits from training, but no barren ground.
+    would be found (``benchmarks/background_leak.py``). So both are treated alike: blocks are at
+    least a patch across, the ground of a held-out deposit is hidden with its block, as if nobody
+    had found it, and it is judged by the models of that part, as the background round it is. A dead
+    zone keeps other deposits from training, but no barren ground.
 
     Parameters
     ----------
@@ -130,6 +133,11 @@ def deal_background(
     if limit is not None and len(background) > limit:
         judged[rng.choice(background, len(background) - limit, replace=False)] = -1
     return Background(places, hidden, judged, side, side > usual)
+
+
+def held_out_cells(cells: StudyCells, test: IntArray) -> IntArray:
+    """Of a fold's test cells those of deposits."""
+    return test[cells.deposits[test] >= 0]
 
 
 def learns_patches(model: Any) -> bool:

@@ -51,6 +51,14 @@ class StudyCells:
     rows: IntArray
     columns: IntArray
 
+    def known(self, shown: IntArray, unknown: IntArray | None = None) -> tuple[IntArray, IntArray]:
+        """Training labels and deposits of some cells, where those of others are not to be known."""
+        labels, deposits = self.training_labels[shown], self.deposits[shown]
+        if unknown is None:
+            return labels, deposits
+        forgotten = np.isin(shown, unknown)
+        return np.where(forgotten, -1, labels), np.where(forgotten, -1, deposits)
+
 
 def study_cells(evidence: xr.DataArray, labels: xr.DataArray, *, window: int = 1) -> StudyCells:
     """Flatten evidence and labels to the cells of the study, row by row.
@@ -111,7 +119,10 @@ class ModelView:
         return self._taught(seen)
 
     def fit(
-        self, ensemble: DrawEnsemble, shown: IntArray | None = None
+        self,
+        ensemble: DrawEnsemble,
+        shown: IntArray | None = None,
+        unknown: IntArray | None = None,
     ) -> tuple[DrawEnsemble, CellFeatures]:
         """Fit an ensemble of this model, and give what the model looks at.
 
@@ -121,16 +132,19 @@ class ModelView:
             Fitted in place; its estimator is replaced by the model as it is taught here.
         shown : ndarray of int, optional
             Cells to train on; default: all.
+        unknown : ndarray of int, optional
+            Cells whose labels are not to be known.
         """
         model, features = self.within(shown)
         cells = self.cells
         part = np.arange(len(cells.labels)) if shown is None else shown
+        labels, deposits = cells.known(part, unknown)
         ensemble.set_params(estimator=model).fit(
             FeatureSubset(features, part),
-            cells.training_labels[part],
+            labels,
             cells.coordinates[part],
             layers=FeatureSubset(cells.features, part),
-            groups=cells.deposits[part],
+            groups=deposits,
         )
         return ensemble, features
 

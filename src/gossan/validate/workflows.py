@@ -21,7 +21,7 @@ from gossan.draws import DrawEnsemble, DrawnNegatives, draw_seeds
 from gossan.evaluate import rank_bounds
 from gossan.evidence import CellFeatures, FeatureSubset, centre_features
 from gossan.exceptions import GossanError, SurveyDataWarning
-from gossan.validate.background import Background, learns_patches
+from gossan.validate.background import Background, held_out_cells, learns_patches
 from gossan.validate.cells import FloatArray, IntArray, ModelView, StudyCells
 from gossan.validate.folds import score_cells
 from gossan.validate.workers import end_with
@@ -93,25 +93,33 @@ class Setting:
         held = np.unique(self.cells.deposits[self.splits[fold][1]])
         return np.intersect1d(held, np.flatnonzero(self.centres >= 0))
 
-    def shown(self, fold: int, part: int, *, patches: bool) -> IntArray:
-        """Cells to train on, of models that learn patches or of others."""
+    def shown(self, fold: int, part: int, *, patches: bool) -> tuple[IntArray, IntArray | None]:
+        """Cells to train on, and of models that learn patches those not to be known as deposits."""
         if fold == FULL:
-            return np.arange(len(self.cells.labels))
-        return self.background.shown(self.splits[fold][0], part, patches=patches)
+            return np.arange(len(self.cells.labels)), None
+        train, test = self.splits[fold]
+        unknown = held_out_cells(self.cells, test) if patches else None
+        return self.background.shown(train, part, unknown), unknown
 
-    def draw(self, shown: IntArray, workflows: list[Workflow]) -> DrawnNegatives:
+    def draw(
+        self, shown: IntArray, unknown: IntArray | None, workflows: list[Workflow]
+    ) -> DrawnNegatives:
         """The draws of a sampler that its workflows share, positions among the cells shown."""
         seeds = draw_seeds(self.random_state, max(workflow.n_draws for workflow in workflows))
         X = centre_features(FeatureSubset(self.cells.features, shown))
-        y, coordinates = self.cells.training_labels[shown], self.cells.coordinates[shown]
+        (y, _), coordinates = self.cells.known(shown, unknown), self.cells.coordinates[shown]
         return DrawnNegatives(workflows[0].sampler.sample_many(X, y, coordinates, seeds))
 
     def fit(
-        self, workflow: Workflow, drawn: DrawnNegatives, shown: IntArray
+        self,
+        workflow: Workflow,
+        drawn: DrawnNegatives,
+        shown: IntArray,
+        unknown: IntArray | None,
     ) -> tuple[DrawEnsemble, CellFeatures]:
         """A workflow's ensemble on the draws given, and what it looks at."""
         ensemble = DrawEnsemble(workflow.model, drawn, workflow.n_draws, self.random_state)
-        return self.views[workflow.view].fit(ensemble, shown)
+        return self.views[workflow.view].fit(ensemble, shown, unknown)
 
     def key(self, fold: int, part: int, workflow: Workflow) -> str:
         """Under what name a store keeps a piece: what was run there, and what of it decides."""
@@ -233,10 +241,10 @@ def _fill_piece(
     """Draw once, then fit and judge every workflow of one sampler on one piece."""
     todo = [workflow for workflow in group if setting.key(fold, part, workflow) not in store]
     with threadpool_limits(limits=1), joblib.parallel_config(backend="sequential"):
-        shown = setting.shown(fold, part, patches=group[0].patches)
+        shown, unknown = setting.shown(fold, part, patches=group[0].patches)
         start = time.perf_counter()
         try:
-            drawn = setting.draw(shown, todo)
+            drawn = setting.draw(shown, unknown, todo)
         except GossanError as error:
             for workflow in todo:
                 store[setting.key(fold, part, workflow)] = {"error": np.array(str(error))}
@@ -245,7 +253,7 @@ def _fill_piece(
         for workflow in todo:
             start = time.perf_counter()
             try:
-                fitted, features = setting.fit(workflow, drawn, shown)
+                fitted, features = setting.fit(workflow, drawn, shown, unknown)
                 record = _judge(setting, fold, part, fitted, features)
                 record["seconds"] = np.array(time.perf_counter() - start + for_draws)
             except GossanError as error:
