@@ -11,8 +11,8 @@ Judged as any method here: deposits held out by clusters, each ranked against th
 which is hidden in parts. Beside it the source's own protocol: networks that learnt the patches of
 the upper two thirds of the rows tell those of the lower third, as accuracy, recall and macro-F1.
 
-Finished pieces are kept in a scratch folder, so a stopped script goes on where it was. The CSV keeps
-the rows of pairs that are not asked for; table and figure are made of all that it holds.
+Finished pieces are kept in a scratch folder, so a stopped script goes on where it was. The CSV
+keeps the rows of pairs that are not asked for; table and figure are made of all that it holds.
 
     python benchmarks/selective_transfer.py [--pairs nanling-jabal-al-hasir 0-1]
 """
@@ -140,11 +140,8 @@ class Pair:
             batch_size=BATCH,
             accelerator="cpu",
         )
-        file = (
-            SCRATCH
-            / "sources"
-            / f"{self.name}-{seed}-{joblib.hash((self.key, plan, WIDTH, WINDOW, STRIDES))}"
-        )
+        key = joblib.hash((self.key, plan, WIDTH, WINDOW, STRIDES))
+        file = SCRATCH / "sources" / f"{self.name}-{seed}-{key}"
         if not file.exists():
             evidence = self.source.of_layers(self.layers)
             train_source(
@@ -307,8 +304,9 @@ def main() -> None:
     options = arguments.parse_args()
     warnings.simplefilter("ignore")
     for name in options.pairs:
+        own = compared(name)
         with io.waiting_lock(SCRATCH / "table.lock"):
-            rows = with_kept(compared(name))
+            rows = with_kept(own)
             pd.DataFrame(rows).to_csv(TABLE, index=False, float_format="%.5g")
     lines = lines_of(rows)
     print("\n".join(lines), flush=True)
