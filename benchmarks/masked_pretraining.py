@@ -448,7 +448,7 @@ def lines_of(rows: list[dict[str, Any]]) -> list[str]:
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
     for told in rows:
         figures = [told["plain"], told["gossan"], told["ratio"]]
-        texts = ["–" if pd.isna(v) else f"{float(f'{v:.3g}'):,.16g}" for v in figures]
+        texts = ["–" if pd.isna(v) else f"{v:,.0f}" if v >= 100 else f"{v:.3g}" for v in figures]
         lines.append("| " + " | ".join([told["what"], told["sizes"], *texts, told["unit"]]) + " |")
     return lines
 

@@ -31,8 +31,8 @@ def transfer_chapter(shown: TransferShown) -> dict[str, Any]:
             "start, lets the source's weight through as it is; 0 shuts it out; above 1 it counts "
             "for more than in the source. Whole kernels stay near 1, since batch normalisation "
             "undoes their size: single gates and layers tell more. What comes through is "
-            "multiplied by the network's own kernel, which starts near 1. Kernels on the way past a "
-            "block are drawn hollow.",
+            "multiplied by the network's own kernel, which starts near 1. Kernels on the way past "
+            "a block are drawn hollow.",
         )
     return {
         "source": shown.source,
