@@ -1,15 +1,17 @@
 """Selective transfer: five networks in one process against five passes, memory, and dense maps.
 
-- Steps a second of five target networks that learn together, with distillation, beside the same
-  five by themselves, one after another, each with its own patches, crops and noise; at the
-  published sizes (8 layers, crops of 224 cells, batches of 128 in parts of 32) and at the small
-  preset's (42 layers, crops of 28).
-- Peak memory of a training step at the published sizes on a stack of 3,072 × 3,072 × 8, in a
-  process of its own.
+- Seconds of an epoch of five target networks that learn together, with distillation, in single
+  precision and in bfloat16, beside the same five by themselves in single precision, one after
+  another, each with its own patches, crops and noise; at the published sizes (8 layers, crops of
+  224 cells, batches of 128 in parts of 32) and at the small preset's (42 layers, crops of 28). What
+  a longer training takes more than a shorter one, so that what is done once does not count.
+- Peak memory of fitting an area of 3,072 × 3,072 × 8 at the published sizes, networks kept on disk
+  as in a run, in a process of its own.
 - Seconds for a map of that stack at a stride of 32: dense, and patch by patch, extrapolated from a
   few batches; and how like the two are on a smaller area, by networks that learnt it.
 
-Ratios are of one run on one machine, with all of its threads. Prints a table and writes a CSV.
+Ratios are of one run on one machine, with all of its threads. Prints a table, writes it as CSV
+and Markdown.
 
     python benchmarks/selective_speed.py [--only training memory maps]
 """
@@ -19,20 +21,22 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import resource
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from masked_pretraining import COLUMNS, lines_of, row, seconds
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
 import gossan as gs
+from gossan import io
 from gossan.nn.selective_transfer import (
     PatchTraining,
     ResNet18,
@@ -42,16 +46,19 @@ from gossan.nn.selective_transfer import (
 from gossan.nn.selective_transfer.dense import dense_scores
 from gossan.nn.selective_transfer.network import is_large, mean_chance, total_loss
 from gossan.nn.selective_transfer.patches import PUBLISHED_DILATIONS, chosen_sizes
+from gossan.nn.selective_transfer.source import source_of
 from gossan.nn.selective_transfer.training import Patches, fit_patches
 
 HERE = Path(__file__).resolve().parent
+TABLE = HERE.parent / "docs" / "tables" / "selective_speed.md"
 SIDE, LAYERS = 3_072, 8
 STRIDE = 32
 SIZES = {
     "published: 8 layers, crops of 224, 64 channels, batches of 128": (8, 256, 224, 64, 128),
     "small: 42 layers, crops of 28, 16 channels, batches of 32": (42, 32, 28, 16, 32),
 }
-STEPS = 2
+MORE = 1
+"""Epochs that the longer training has more."""
 MIB = 2**20
 
 
@@ -73,57 +80,87 @@ def networks(layers: int, crop: int, width: int, dilations: tuple[int, ...]) -> 
     return SelectiveTransferNetwork(layers, dilations, large=large, source=source)
 
 
-def epoch(dilations: tuple[int, ...], sizes: tuple[int, ...], patches: Patches) -> None:
-    """One epoch: so many steps, and a look at every patch once."""
-    layers, _, crop, width, batch = sizes
-    fit_patches(
-        networks(layers, crop, width, dilations),
-        partial(_loss, 0.7 if len(dilations) > 1 else 0.0),
-        patches,
-        PatchTraining(epochs=1, batch_size=batch, accelerator="cpu"),
-        crop,
-        0,
-    )
-
-
-def _loss(share: float, log_odds: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    return total_loss(log_odds, classes, share)
-
-
 def training() -> list[dict[str, Any]]:
     """Seconds of an epoch of five networks together, and one after another."""
     rows = []
     for name, sizes in SIZES.items():
         layers, window, crop, _, batch = sizes
         rates = chosen_sizes((12 * window,) * 2, window=window, crop=crop).dilations
-        count = STEPS * batch // 6  # every patch of even classes is shown three times
+        count = batch // 6  # every patch of even classes is shown three times
         corners = np.random.default_rng(0).integers(0, window, (2 * count, 2))
         positive = np.arange(2 * count) % 2 == 1
         patches = Patches(area(layers, 2 * window), positive, window, corners=corners)
-        together = seconds(lambda r=rates, s=sizes, p=patches: epoch(r, s, p))
-        apart = sum(seconds(lambda r=r, s=sizes, p=patches: epoch((r,), s, p)) for r in rates)
-        what = f"an epoch of {len(patches)} patches by {len(rates)} networks; one by one"
-        rows.append(row(what, name, apart, together, "s"))
+        apart = sum(epoch_seconds((rate,), sizes, patches, "32-true") for rate in rates)
+        for precision in ("32-true", "bf16-mixed"):
+            together = epoch_seconds(rates, sizes, patches, precision)
+            what = f"an epoch by {len(rates)} networks at once, {precision}; one by one, 32-true"
+            rows.append(row(what, name, apart, together, "s"))
     return rows
 
 
+def epoch_seconds(
+    dilations: tuple[int, ...], sizes: tuple[int, ...], patches: Patches, precision: str
+) -> float:
+    """Of an epoch of one step and a look at every patch, without what is done once."""
+    short, long = (
+        seconds(lambda n=n: learnt(dilations, sizes, patches, precision, n)) for n in (1, 1 + MORE)
+    )
+    return (long - short) / MORE
+
+
+def learnt(
+    dilations: tuple[int, ...],
+    sizes: tuple[int, ...],
+    patches: Patches,
+    precision: str,
+    epochs: int,
+) -> None:
+    layers, _, crop, width, batch = sizes
+    settings = PatchTraining(
+        epochs=epochs, batch_size=batch, accelerator="cpu", precision=precision
+    )
+    share = 0.7 if len(dilations) > 1 else 0.0
+    network = networks(layers, crop, width, dilations)
+    fit_patches(network, partial(_loss, share), patches, settings, crop, 0)
+
+
+def _loss(share: float, log_odds: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    return total_loss(log_odds, classes, share)
+
+
 def memory() -> list[dict[str, Any]]:
-    """Peak resident memory of an epoch at the published sizes."""
+    """Peak resident memory of fitting an area at the published sizes."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-        peak = fresh.submit(training_peak).result()
+        peak = fresh.submit(fitting_peak).result()
     name = next(iter(SIZES))
     stack = f"{SIDE:,}² × {LAYERS}, {4 * LAYERS * SIDE**2 / MIB:,.0f} MiB in float32"
-    return [row(f"peak memory of training on {stack}", name, np.nan, peak, "MiB")]
+    return [row(f"peak memory of fitting {stack}", name, np.nan, peak, "MiB")]
 
 
-def training_peak() -> float:
-    """MiB that this process held at most while five networks learnt for one step."""
-    sizes = next(iter(SIZES.values()))
-    _, window, _, _, batch = sizes
-    corners = np.random.default_rng(0).integers(0, SIDE - window, (batch // 3, 2))
-    positive = np.arange(len(corners)) % 2 == 1
-    patches = Patches(area(LAYERS, SIDE), positive, window, corners=corners)
-    epoch(PUBLISHED_DILATIONS, sizes, patches)
+def fitting_peak() -> float:
+    """MiB that this process held at most while five networks learnt an area for one step.
+
+    All of the area is held, but only as much of it is shown as has patches for one batch.
+    """
+    _, window, crop, width, batch = next(iter(SIZES.values()))
+    grid = gs.Grid.from_bounds((0, 0, 100 * SIDE, 100 * SIDE), 100, "EPSG:32650")
+    values = area(LAYERS, SIDE).numpy()
+    evidence = grid.to_dataarray(values, layers=[str(k) for k in range(LAYERS)])
+    labels = np.full((SIDE, SIDE), -2, dtype=np.int8)
+    shown = 5 * window // 2
+    labels[:shown, :shown] = 0
+    labels[window // 2 : shown : window, window // 2 : shown : window] = 1
+    torch.manual_seed(0)
+    names = [str(k) for k in range(LAYERS)]
+    counts = {"tp": 1, "fn": 0, "tn": 1, "fp": 0}
+    source = source_of(
+        ResNet18(LAYERS, width=width), names, (window, crop), "area", counts, PatchTraining()
+    )
+    model = SelectiveTransferClassifier(
+        source, patch_window=window, epochs=1, batch_size=batch, accelerator="cpu", random_state=0
+    )
+    with TemporaryDirectory() as folder, io.networks_kept(Path(folder)):
+        model.fit_area(evidence, labels)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -171,19 +208,7 @@ def likeness(side: int = 700, crop: int = 112) -> dict[str, Any]:
     dense = model.set_params(mapping="dense").score_area(evidence)
     figure = float(spearmanr(patches.ravel(), dense.ravel()).statistic)
     sizes = f"{side}² × 2, crops of {crop}, 8 channels"
-    return {"what": "Spearman correlation of dense and patch map", "sizes": sizes, "own": figure}
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def row(what: str, sizes: str, plain: float, own: float, unit: str) -> dict[str, Any]:
-    return {"what": what, "sizes": sizes, "plain": plain, "own": own, "unit": unit} | {
-        "ratio": plain / own
-    }
+    return row("Spearman correlation of dense and patch map", sizes, np.nan, figure, "")
 
 
 def main() -> None:
@@ -198,10 +223,10 @@ def main() -> None:
     rows = []
     for name in options.only:
         rows += parts[name]()
-        print(pd.DataFrame(rows).to_string(), flush=True)
     if options.only == list(parts):
-        frame = pd.DataFrame(rows)
+        frame = pd.DataFrame(rows, columns=COLUMNS)
         frame.to_csv(HERE / "selective_speed.csv", index=False, float_format="%.4g")
+        io.write_text(TABLE, "\n".join(lines_of(rows)) + "\n")
 
 
 if __name__ == "__main__":
