@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeGuard, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -106,12 +106,19 @@ def _find_setting(
     path, parts = list[str | int](), list(location)
     while parts:
         annotation = table.model_fields[str(parts[0])].annotation if _has(table, parts[0]) else None
-        inner = get_args(annotation)[0] if get_origin(annotation) is list else annotation
-        steps = 1 if inner is annotation else 2
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)) or len(parts) < steps:
+        listed = get_origin(annotation) is list
+        inner = get_args(annotation)[0] if listed else annotation
+        if table is root:  # a table that a study may do without
+            inner = next((part for part in get_args(annotation) if _is_table(part)), inner)
+        steps = 2 if listed else 1
+        if not _is_table(inner) or len(parts) < steps:
             return path, table, str(parts[0])
         table, path, parts = inner, path + parts[:steps], parts[steps:]
     return path, table, None
+
+
+def _is_table(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _has(table: type[BaseModel], part: str | int) -> bool:

@@ -314,7 +314,7 @@ class Study(_Table):
         None, description="open survey whose folder the files lie in (`gossan fetch`)"
     )
     area: Area
-    deposits: Deposits
+    deposits: Deposits | None = None
     samples: list[Samples] = Field(default_factory=list)
     rasters: list[Raster] = Field(default_factory=list)
     vectors: list[Vector] = Field(default_factory=list)
@@ -342,6 +342,22 @@ class Study(_Table):
     def sources(self) -> list[Samples | Raster | Vector]:
         """Every source of evidence, in the order of the layers."""
         return [*self.samples, *self.rasters, *self.vectors]
+
+    @property
+    def known(self) -> Deposits:
+        """The settings of the known deposits, for what cannot do without.
+
+        Raises
+        ------
+        StudyError
+            If the study names none.
+        """
+        if self.deposits is None:
+            raise StudyError(
+                f"{self._path} names no known deposits: add a table [deposits] with their file. "
+                "Without any, `gossan regions` divides the area by its evidence alone."
+            )
+        return self.deposits
 
     @property
     def path(self) -> Path:
@@ -403,7 +419,8 @@ class Study(_Table):
 
     def files(self) -> Iterator[Path]:
         """Every file that the study names, for checks and hashes."""
-        for file in (self.area.like, self.area.mask, self.deposits.file):
+        known = None if self.deposits is None else self.deposits.file
+        for file in (self.area.like, self.area.mask, known):
             if file is not None:
                 yield from self.resolve(file)
         for source in self.sources:

@@ -24,6 +24,7 @@ from gossan.cli.terminal import (
     print_findings,
     print_held_out,
     print_leaning,
+    print_regions,
     print_run,
     print_source,
     print_table,
@@ -232,6 +233,36 @@ def explain(
         print_explanation(place, count)
     else:
         print_leaning(table.head(count))
+
+
+@app.command()
+def regions(
+    study: StudyFile,
+    count: Annotated[
+        int | None, typer.Option(help="Regions; default: as many as can be told apart.", min=2)
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="k-means, gaussian-mixture or hierarchical.")
+    ] = "k-means",
+    by: Annotated[
+        str, typer.Option(help="What cells are compared by: evidence or embedding.")
+    ] = "evidence",
+    output: Output = None,
+) -> None:
+    """Divide the area into regions of like evidence, without any deposit, and say what each is."""
+    from gossan.pipeline import regions_study
+    from gossan.study import read_study
+
+    with resumable(), progress_bars() as progress:
+        found = regions_study(
+            read_study(study),
+            output=output,
+            count="auto" if count is None else count,
+            method=method,  # type: ignore[arg-type]  # checked there, for notebooks too
+            by=by,  # type: ignore[arg-type]
+            progress=progress,
+        )
+    print_regions(found)
 
 
 @app.command()

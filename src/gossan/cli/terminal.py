@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from gossan.pipeline import Explanation
+    from gossan.pipeline import Explanation, RegionsFound
 
 # Where the output is no terminal, lines are as long as they are.
 _WIDTH = None if sys.stdout.isatty() else 200
@@ -248,6 +248,39 @@ def print_leaning(table: pd.DataFrame) -> None:
     )
     shown = table.reset_index().round(4)
     print_table(shown.rename(columns={"importance": "fall of AUC", "spread": "±"}))
+
+
+def print_regions(found: RegionsFound) -> None:
+    """What each region is like, how their number was chosen, and the files."""
+    import pandas as pd
+
+    table = found.table
+    shown = pd.DataFrame(
+        {
+            "region": table["region"].astype(str),
+            "name": table["name"],
+            "share": [f"{100 * share:.0f} %" for share in table["share"]],
+            "km²": [f"{area:,.0f}" for area in table["area_km2"]],
+        }
+    )
+    if table["deposits"].sum():
+        shown["deposits"] = table["deposits"].astype(str)
+        shown["expected"] = [f"{count:.1f}" for count in table["expected"]]
+        shown["p, adjusted"] = [f"{p:.2g}" for p in table["p_adjusted"]]
+    print_table(shown)
+    if found.choice is not None:
+        taken = found.choice[found.choice["chosen"]].iloc[0]
+        out.print(
+            f"{len(table)} regions: halves of the area agree on them with an adjusted Rand index "
+            f"of {taken['stability']:.2f}; silhouette {taken['silhouette']:.2f}."
+        )
+    if not found.stable:
+        out.print(
+            "[bold]Halves of the area do not agree on any number of regions:[/] your data cannot "
+            "say where one ends. Take the map as a picture, and no border for real."
+        )
+    for name in ("regions.tif", "regions.gpkg", "regions.png", "region-profiles.png"):
+        out.print(f"            {plain(found.path / name)}")
 
 
 def print_run(path: Path) -> None:

@@ -20,6 +20,8 @@ from gossan.io.maps import (
     write_log,
     write_map,
     write_map_blocks,
+    write_regions,
+    write_regions_map,
     write_targets,
 )
 from gossan.io.models import WEIGHTS, load_model, save_model
@@ -99,6 +101,8 @@ __all__ = [
     "write_log",
     "write_map",
     "write_map_blocks",
+    "write_regions",
+    "write_regions_map",
     "write_targets",
     "write_text",
     "write_weights",

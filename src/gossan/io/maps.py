@@ -202,6 +202,26 @@ def write_labels(path: str | os.PathLike[str], labels: xr.DataArray) -> None:
         _check_readable(partial)
 
 
+def write_regions_map(path: str | os.PathLike[str], labels: xr.DataArray) -> None:
+    """Write numbers of regions (y, x) as an int16 GeoTIFF; 0, without evidence, is nodata."""
+    grid = Grid.from_dataarray(labels)
+    with replacing(path) as partial:
+        with rasterio.open(partial, "w", **_profile(grid, "int16", 1, 0)) as file:
+            file.set_band_description(1, "region")
+            file.write(labels.to_numpy().astype(np.int16), 1)
+        _check_readable(partial)
+
+
+def write_regions(
+    path: str | os.PathLike[str],
+    polygons: gpd.GeoDataFrame,
+    *,
+    styles: pd.DataFrame | None = None,
+) -> None:
+    """Write regions as a GeoPackage with the layer ``regions``, all or nothing."""
+    _write_geopackage(path, {"regions": (polygons, "MultiPolygon")}, styles)
+
+
 def read_labels(path: str | os.PathLike[str]) -> xr.DataArray:
     """Read the labels that :func:`write_labels` wrote, int8 (y, x)."""
     with reading(path, "labels"), rasterio.open(path) as file:

@@ -11,6 +11,7 @@ from gossan.pipeline.explain import (
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.keys import input_digests, stage_keys
 from gossan.pipeline.pretrain import pretrain_study
+from gossan.pipeline.regions import RegionsFound, regions_study
 from gossan.pipeline.run import report_inputs, run_study
 from gossan.pipeline.settings import (
     check_settings,
@@ -25,6 +26,7 @@ from gossan.pipeline.transfer import train_source_study
 __all__ = [
     "Explanation",
     "Progress",
+    "RegionsFound",
     "RunFolder",
     "annotate_study",
     "check_settings",
@@ -37,6 +39,7 @@ __all__ = [
     "other_occurrences",
     "pretrain_study",
     "read_deposits",
+    "regions_study",
     "report_inputs",
     "run_folder",
     "run_study",

@@ -53,6 +53,40 @@ class OpenStudy:
     deposits: gpd.GeoDataFrame
 
 
+@dataclass(frozen=True)
+class OpenEvidence:
+    """A study's evidence in its run folder, which is held; deposits where it names any.
+
+    Attributes
+    ----------
+    run : RunFolder
+    key : str
+        Hash of what evidence and deposits are made from.
+    evidence : xarray.DataArray
+    deposits : geopandas.GeoDataFrame or None
+    """
+
+    run: RunFolder
+    key: str
+    evidence: xr.DataArray
+    deposits: gpd.GeoDataFrame | None
+
+
+@contextmanager
+def opened_evidence(study: Study, path: Path, progress: Progress | None) -> Iterator[OpenEvidence]:
+    """Hold a study's run folder, and make the evidence there; a study without deposits has it."""
+    refuse_foreign(path)
+    with io.folder_lock(path):
+        claim(path, study)
+        run = RunFolder(path, progress or (lambda *_: None))
+        digests = input_digests(study)
+        keys = stage_keys(study, digests)
+        deposits = None if study.deposits is None else read_deposits(study)
+        evidence = evidence_stage(study, run, keys["evidence"])
+        refuse_changed(study, run, digests)
+        yield OpenEvidence(run, keys["labels"], evidence, deposits)
+
+
 @contextmanager
 def opened(study: Study, path: Path, progress: Progress | None) -> Iterator[OpenStudy]:
     """Hold a study's run folder, and make evidence and labels there."""
@@ -115,7 +149,7 @@ def labels_stage(
     ``labels.tif`` shows what trains: an accepted cell as barren, a deposit of the geologist's as
     a deposit.
     """
-    labels = label_cells(evidence, deposits, footprint=study.deposits.footprint)
+    labels = label_cells(evidence, deposits, footprint=study.known.footprint)
     if decisions is not None and len(decisions):
         file = str(annotation_file(study, run.path))
         labels = mark_decisions(labels, decisions, file, observed=valid_cells(evidence))

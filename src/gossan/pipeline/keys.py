@@ -45,7 +45,9 @@ def stage_keys(
         study.method.focal,
         of(study.area.like, study.area.mask, *(source.file for source in study.sources)),
     )
-    labels = hash_of(evidence, study.deposits.model_dump(), of(study.deposits.file), decided)
+    known = study.deposits
+    positives = (known.model_dump(), of(known.file)) if known else (None, None)
+    labels = hash_of(evidence, *positives, decided)
     others = study.negatives.occurrences
     method = [
         study.method.model_dump(),
@@ -102,13 +104,18 @@ def versions(*, deep: bool = False) -> dict[str, str]:
 def _own_code() -> str:
     """Hash of gossan itself: what other code made is not taken for this code's work.
 
-    Left out is what only shows what was made, or drafts a study, and what few methods rest on: the
-    networks and the entries of the catalogue, which the keys of those methods hold.
+    Left out is what only shows what was made, or drafts a study, and what few methods or verbs rest
+    on: the networks, the entries of the catalogue and the regions, which their own keys hold.
     """
     left_out = {_CODE / "methods.py"}
-    for room in ("cli", "report", "draft", "nn"):
+    for room in ("cli", "report", "draft", "nn", "regions"):
         left_out.update((_CODE / room).rglob("*.py"))
     return _code_hash(set(_CODE.rglob("*.py")) - left_out)
+
+
+def room_code(room: str) -> str:
+    """Hash of one room of gossan, for what rests on it alone."""
+    return _code_hash(set((_CODE / room).rglob("*.py")))
 
 
 def _code_hash(files: set[Path]) -> str:

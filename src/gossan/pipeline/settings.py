@@ -21,8 +21,8 @@ from gossan.study import Study
 
 def read_deposits(study: Study) -> gpd.GeoDataFrame:
     """The known deposits of a study, as points in its CRS with a column ``name``."""
-    path = study.resolve_one(study.deposits.file)
-    return io.read_deposits(study.deposits, path, study_grid(study).crs)
+    path = study.resolve_one(study.known.file)
+    return io.read_deposits(study.known, path, study_grid(study).crs)
 
 
 def study_model(study: Study) -> tuple[Any, NegativeSampler, int]:
@@ -47,7 +47,7 @@ def method_parameters(study: Study, method: str) -> dict[str, Any]:
         files = method_files(study)
         parameters |= {k: METHODS[method].files[k].load(file) for k, file in files.items()}
     if method == "weights-of-evidence":  # a deposit is its footprint's cells
-        parameters.setdefault("cells_per_deposit", float(study.deposits.footprint**2))
+        parameters.setdefault("cells_per_deposit", float(study.known.footprint**2))
     return parameters
 
 

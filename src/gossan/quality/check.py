@@ -236,7 +236,7 @@ def _stacked(parts: Sequence[xr.DataArray]) -> xr.DataArray:
 def _first_path(study: Study, findings: list[Finding]) -> Path | None:
     path = None
     with _saying("[deposits]", findings):
-        path = study.resolve(study.deposits.file)[0]
+        path = study.resolve(study.known.file)[0]
     return path
 
 
@@ -246,9 +246,9 @@ def _label(
     """Labels and deposits, or None where they cannot be had."""
     if path is not None:
         with _saying("[deposits]", findings):
-            deposits = read_deposits(study.deposits, path, evidence.rio.crs)
+            deposits = read_deposits(study.known, path, evidence.rio.crs)
             with warnings.catch_warnings():
                 # Deposits that are not used are found by name in their own check.
                 warnings.simplefilter("ignore", SurveyDataWarning)
-                return label_cells(evidence, deposits, footprint=study.deposits.footprint), deposits
+                return label_cells(evidence, deposits, footprint=study.known.footprint), deposits
     return None, None

@@ -111,7 +111,7 @@ def _too_few(
 
 
 def _mixed_commodities(study: Study, deposits: gpd.GeoDataFrame) -> Iterator[Finding]:
-    if study.deposits.where:
+    if study.known.where:
         return
     for column, counts in find_filters(deposits, ("commodit",)).items():
         total, largest = sum(counts.values()), next(iter(counts.values()))
@@ -131,7 +131,7 @@ def _on_the_edge(
     study: Study, deposits: gpd.GeoDataFrame, labels: xr.DataArray, inside: np.ndarray
 ) -> Iterator[Finding]:
     """Deposits of which part of the footprint lies beyond the evidence."""
-    reach = study.deposits.footprint // 2
+    reach = study.known.footprint // 2
     around = np.pad(inside, reach, constant_values=False)
     windows = np.lib.stride_tricks.sliding_window_view(around, (2 * reach + 1,) * 2)
     cells = np.asarray(labels.attrs["deposit_cells"]).reshape(-1, 2)

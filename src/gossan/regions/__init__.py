@@ -2,6 +2,7 @@
 
 from gossan.regions.clusters import (
     CLUSTERINGS,
+    STABLE,
     Regions,
     choose_count,
     find_regions,
@@ -16,6 +17,7 @@ from gossan.regions.profiles import (
 
 __all__ = [
     "CLUSTERINGS",
+    "STABLE",
     "Regions",
     "choose_count",
     "deposit_enrichment",

@@ -5,6 +5,7 @@ from gossan.report.comparison import ComparisonInputs, render_comparison
 from gossan.report.contributions import contribution_maps, contribution_range
 from gossan.report.html import render_report
 from gossan.report.inputs import PretrainingShown, ReportInputs, TransferShown
+from gossan.report.regions import choice_figure, profile_figure, region_map
 from gossan.report.shares import area_thresholds
 from gossan.report.styles import (
     agreement_style,
@@ -13,6 +14,8 @@ from gossan.report.styles import (
     labels_style,
     layer_styles,
     peaks_style,
+    region_outlines_style,
+    regions_style,
     score_style,
     targets_style,
 )
@@ -28,6 +31,7 @@ __all__ = [
     "agreement_style",
     "annotation_style",
     "area_thresholds",
+    "choice_figure",
     "contribution_maps",
     "contribution_range",
     "contribution_style",
@@ -39,6 +43,10 @@ __all__ = [
     "layer_styles",
     "peaks_style",
     "png_bytes",
+    "profile_figure",
+    "region_map",
+    "region_outlines_style",
+    "regions_style",
     "render_comparison",
     "render_report",
     "round_maps",

@@ -21,6 +21,7 @@ from gossan.report.theme import (
     SPREAD_COLOURS,
     agreement_colours,
     class_colours,
+    region_colours,
 )
 
 _HEAD = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
@@ -144,6 +145,65 @@ def labels_style() -> str:
     return _raster_style(
         '<rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">\n'
         f"{_UNSTRETCHED}<colorPalette>\n{palette}</colorPalette>\n</rasterrenderer>\n"
+    )
+
+
+def regions_style(names: Sequence[str]) -> str:
+    """Style ``regions.tif``: a colour a region, with its name.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Name of region 1, 2, …
+
+    Examples
+    --------
+    >>> style = regions_style(["high Cu", "low <K>"])
+    >>> style.count("<paletteEntry"), "low &lt;K&gt;" in style
+    (2, True)
+    """
+    palette = "".join(
+        f'<paletteEntry value="{number}" color="{colour}" alpha="255" '
+        f"label={quoteattr(f'region {number}: {name}')}/>\n"
+        for number, (name, colour) in enumerate(
+            zip(names, region_colours(len(names)), strict=True), start=1
+        )
+    )
+    return _raster_style(
+        '<rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">\n'
+        f"{_UNSTRETCHED}<colorPalette>\n{palette}</colorPalette>\n</rasterrenderer>\n"
+    )
+
+
+def region_outlines_style(names: Sequence[str]) -> str:
+    """Style the polygons of ``regions.gpkg``: the colours of the raster, half transparent.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Name of region 1, 2, …
+
+    Examples
+    --------
+    >>> region_outlines_style(["high Cu", "low K"]).count("<category ")
+    2
+    """
+    colours = region_colours(len(names))
+    categories = "".join(
+        f'<category symbol="{k}" value="{k + 1}" label={quoteattr(f"region {k + 1}: {name}")} '
+        'render="true"/>\n'
+        for k, name in enumerate(names)
+    )
+    symbols = "".join(
+        _symbol("fill", k, "SimpleFill", {"color": _rgba(colour, 130), **_OUTLINE})
+        for k, colour in enumerate(colours)
+    )
+    return (
+        f'{_HEAD}<qgis version="3.22" styleCategories="Symbology" labelsEnabled="0">\n'
+        '<renderer-v2 type="categorizedSymbol" attr="region" symbollevels="0" '
+        'enableorderby="0" forceraster="0">\n'
+        f"<categories>\n{categories}</categories>\n<symbols>\n{symbols}</symbols>\n"
+        "<rotation/>\n<sizescale/>\n</renderer-v2>\n</qgis>\n"
     )
 
 

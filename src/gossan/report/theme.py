@@ -49,6 +49,12 @@ takes one for the other (a test holds them to it)."""
 GROUP_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#7f6000")
 """Outlines of target groups, after Okabe & Ito (2008); letters tell the groups apart as well."""
 
+_REGION_COLOURS = (
+    *("#88ccee", "#cc6677", "#ddcc77", "#117733", "#332288", "#aa4499"),
+    *("#44aa99", "#999933", "#882255", "#dddddd", "#e69f00", "#555555"),
+)
+"""After Tol's muted scheme (2021), with two more: apart to colour-blind eyes up to nine."""
+
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
@@ -128,6 +134,17 @@ def agreement_colours(n_classes: int) -> list[str]:
     ['#f0f5f1', '#22243b']
     """
     return [to_hex(SPREAD_COLOURS(value)) for value in np.linspace(0, 1, n_classes)]
+
+
+def region_colours(count: int) -> list[str]:
+    """Hex colours of so many regions; from the thirteenth on they come again.
+
+    Examples
+    --------
+    >>> region_colours(2)
+    ['#88ccee', '#cc6677']
+    """
+    return [_REGION_COLOURS[k % len(_REGION_COLOURS)] for k in range(count)]
 
 
 def contrast(one: str, other: str) -> float:

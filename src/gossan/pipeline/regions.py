@@ -1,0 +1,186 @@
+"""Divide a study's area into regions, and say what each is like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gossan import io
+from gossan.evidence import CellFeatures
+from gossan.exceptions import StudyError
+from gossan.grid import Grid
+from gossan.pipeline.folder import Progress, RunFolder, run_folder
+from gossan.pipeline.inputs import OpenEvidence, opened_evidence
+from gossan.pipeline.keys import hash_of, room_code
+from gossan.pipeline.learnt import EMBEDDING
+from gossan.regions import (
+    STABLE,
+    Regions,
+    find_regions,
+    layer_profiles,
+    region_outlines,
+    region_table,
+)
+from gossan.regions.clusters import Clustering
+from gossan.report import (
+    choice_figure,
+    layer_styles,
+    png_bytes,
+    profile_figure,
+    region_map,
+    region_outlines_style,
+    regions_style,
+)
+from gossan.study import Study
+
+MAP = "regions.tif"
+_FIGURES = ["regions.png", "region-profiles.png", "region-choice.png"]
+_OUTPUTS = [MAP, "regions.qml", "regions.gpkg", "region-profiles.csv", "regions.json", *_FIGURES]
+_STAGE = "regions"
+
+
+@dataclass(frozen=True)
+class RegionsFound:
+    """What :func:`regions_study` found.
+
+    Attributes
+    ----------
+    path : Path
+        The run folder.
+    table : pandas.DataFrame
+        One row a region; see :func:`gossan.regions.region_table`.
+    choice : pandas.DataFrame or None
+        How their number was chosen; None where it was given.
+    stable : bool
+        Whether halves of the area agree on them.
+    """
+
+    path: Path
+    table: pd.DataFrame
+    choice: pd.DataFrame | None
+    stable: bool
+
+
+def regions_study(
+    study: Study,
+    *,
+    output: Path | None = None,
+    count: int | Literal["auto"] = "auto",
+    method: Clustering = "k-means",
+    by: Literal["evidence", "embedding"] = "evidence",
+    progress: Progress | None = None,
+) -> RegionsFound:
+    """Divide a study's area into regions of like evidence; it needs no deposits.
+
+    The run folder gets ``regions.tif`` and ``regions.gpkg``, styled for QGIS, pictures of the map,
+    of what each region is like and of how their number was chosen, and ``regions.json``.
+
+    Parameters
+    ----------
+    study : Study
+    output : path, optional
+        Run folder; default as :func:`run_study`'s.
+    count : int or "auto", default "auto"
+        Regions; ``"auto"``: see :func:`gossan.regions.choose_count`.
+    method : {"k-means", "gaussian-mixture", "hierarchical"}, default "k-means"
+    by : {"evidence", "embedding"}, default "evidence"
+        What cells are compared by. An embedding is what ``gossan run`` with a pretrained method
+        left in the run folder.
+    progress : callable, optional
+        Called with (stage, steps done, steps in all).
+
+    Raises
+    ------
+    StudyError
+        If there is no embedding, there are fewer cells than regions, or the method is unknown.
+    SurveyDataError
+        If all cells are alike.
+    """
+    if by not in ("evidence", "embedding"):
+        raise StudyError(f"by is {by!r}: one of evidence, embedding.")
+    with opened_evidence(study, run_folder(study, output), progress) as at_hand:
+        run = at_hand.run
+        layers, made_of = _compared(at_hand, by)
+        key = hash_of(at_hand.key, made_of, count, method, study.seed, room_code("regions"))
+        if not run.finished(_STAGE, key, _OUTPUTS):
+            with run.making(_STAGE, key, _OUTPUTS):
+                found = find_regions(
+                    layers,
+                    count=count,
+                    method=method,
+                    scale="ranks" if by == "evidence" else "deviations",
+                    random_state=study.seed,
+                    progress=run.steps(_STAGE),
+                )
+                _write(run, found, at_hand, by, method)
+        return _read(run)
+
+
+def _compared(at_hand: OpenEvidence, by: str) -> tuple[xr.DataArray, str]:
+    """The layers that cells are compared by, and what tells them from others."""
+    if by == "evidence":
+        return at_hand.evidence, by
+    store = at_hand.run.path / EMBEDDING
+    if not store.exists():
+        raise StudyError(
+            f"{at_hand.run.path} holds no embedding: `gossan run` with the method "
+            "'masked-pretraining' leaves one there. Or divide the area by its evidence."
+        )
+    embedding = io.open_evidence(store)
+    if not Grid.from_dataarray(embedding).same_cells(Grid.from_dataarray(at_hand.evidence)):
+        raise StudyError(
+            f"{store} has other cells than the evidence: the study has changed since. Run "
+            "`gossan run` again."
+        )
+    return embedding, io.file_digest(store)
+
+
+def _write(run: RunFolder, found: Regions, at_hand: OpenEvidence, by: str, method: str) -> None:
+    evidence, labels = at_hand.evidence, found.labels
+    names = [str(name) for name in evidence["layer"].to_numpy()]
+    values = CellFeatures(evidence, *found.cells.T)[:]
+    profiles = layer_profiles(values, found.of_cells, names)
+    table = region_table(labels, profiles, _deposit_cells(labels, at_hand.deposits))
+    outlines, told = region_outlines(labels, table), [str(name) for name in table["name"]]
+    path = run.path
+    io.write_regions_map(path / MAP, labels)
+    io.write_text(path / "regions.qml", regions_style(told))
+    styles = layer_styles({"regions": region_outlines_style(told)})
+    io.write_regions(path / "regions.gpkg", outlines, styles=styles)
+    io.write_text(path / "region-profiles.csv", profiles.to_csv(float_format="%.4g"))
+    io.write_bytes(path / _FIGURES[0], png_bytes(region_map(labels, table, at_hand.deposits)))
+    io.write_bytes(path / _FIGURES[1], png_bytes(profile_figure(profiles)))
+    io.write_bytes(path / _FIGURES[2], png_bytes(choice_figure(found.choice, found.count)))
+    choice = None if found.choice is None else found.choice.to_dict("records")
+    io.write_json(
+        path / "regions.json",
+        {
+            "by": by,
+            "method": method,
+            "regions": table.to_dict("records"),
+            "choice": choice,
+            "stable": found.stable,
+            "least_stability": STABLE,
+        },
+    )
+
+
+def _deposit_cells(labels: xr.DataArray, deposits: gpd.GeoDataFrame | None) -> np.ndarray | None:
+    """Rows and columns of the deposits that lie in a region."""
+    if deposits is None:
+        return None
+    rows, columns = Grid.from_dataarray(labels).locate(deposits.geometry.x, deposits.geometry.y)
+    inside = (rows >= 0) & (labels.to_numpy()[rows, columns] > 0)
+    return np.column_stack([rows[inside], columns[inside]])
+
+
+def _read(run: RunFolder) -> RegionsFound:
+    told = io.read_json(run.path / "regions.json")
+    choice = None if told["choice"] is None else pd.DataFrame(told["choice"])
+    return RegionsFound(run.path, pd.DataFrame(told["regions"]), choice, told["stable"])

@@ -1,0 +1,151 @@
+"""Pictures of regions: where they lie, what each is like, and why there are so many."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+
+from gossan.report.figures import shortened
+from gossan.report.maps import KNOWN
+from gossan.report.shares import thinning
+from gossan.report.sheet import Sheet
+from gossan.report.theme import (
+    INK,
+    MUTED,
+    RUST,
+    SIGNED_COLOURS,
+    SLATE,
+    new_figure,
+    region_colours,
+    themed,
+)
+
+PROFILE_LAYERS = 24
+_NAMED = 26
+_STRONGEST = 3.0
+"""Robust deviations at which the colours of a profile end."""
+
+
+def region_map(
+    labels: xr.DataArray,
+    table: pd.DataFrame,
+    deposits: gpd.GeoDataFrame | None = None,
+    *,
+    width: float = 9.0,
+) -> Figure:
+    """Map the regions by number, with the known deposits.
+
+    Parameters
+    ----------
+    labels : xarray.DataArray
+        ``(y, x)`` with a CRS; 0 without evidence.
+    table : pandas.DataFrame
+        ``region`` and ``share``, from :func:`gossan.regions.region_table`.
+    deposits : geopandas.GeoDataFrame, optional
+        In the map's CRS.
+    width : float, default 9
+        Inches across.
+    """
+    colours = region_colours(len(table))
+    with themed():
+        sheet = Sheet.of(labels, width)
+        step = thinning(labels.shape, sheet.limit)
+        numbers = labels.to_numpy()[::step, ::step].astype(float)
+        sheet.draw(
+            np.where(numbers > 0, numbers, np.nan),
+            cmap=ListedColormap(colours),
+            norm=BoundaryNorm(np.arange(len(colours) + 1) + 0.5, len(colours)),
+        )
+        names = [
+            f"region {number}: {100 * share:.0f} % of the area"
+            for number, share in enumerate(table["share"], start=1)
+        ]
+        sheet.legend_classes("Regions", list(zip(colours, names, strict=True)))
+        if deposits is not None and len(deposits):
+            sheet.points(deposits, KNOWN)
+            sheet.legend_symbols("Deposits", [(KNOWN, "known")])
+        return sheet.finish()
+
+
+def profile_figure(profiles: pd.DataFrame) -> Figure:
+    """Draw what each region stands out by: a row a layer, a column a region.
+
+    Parameters
+    ----------
+    profiles : pandas.DataFrame
+        From :func:`gossan.regions.layer_profiles`; the layers by which regions differ most are
+        drawn, 24 at most.
+    """
+    strongest = profiles.abs().max().sort_values(ascending=False, kind="stable").dropna()
+    shown = profiles[strongest.index[:PROFILE_LAYERS]].T
+    with themed():
+        figure = new_figure(2.4 + 0.62 * len(profiles), 1.0 + 0.2 * len(shown))
+        axes = figure.subplots()
+        axes.grid(False)
+        drawn = axes.imshow(
+            shown.to_numpy(dtype=float),
+            cmap=SIGNED_COLOURS,
+            vmin=-_STRONGEST,
+            vmax=_STRONGEST,
+            aspect="auto",
+        )
+        for (layer, region), value in np.ndenumerate(shown.to_numpy(dtype=float)):
+            if np.isfinite(value):
+                light = abs(value) > 0.55 * _STRONGEST
+                text = f"{value:+.1f}".replace("-", "−")
+                axes.text(
+                    region, layer, text, ha="center", va="center", fontsize=6.5,
+                    color="white" if light else INK,
+                )  # fmt: skip
+        axes.set_xticks(range(len(profiles)), [f"region {number}" for number in profiles.index])
+        names = [str(name) for name in shown.index]
+        # A font may lack the letters of other scripts: such a layer has its number in the CSV.
+        order = {str(name): place + 1 for place, name in enumerate(profiles.columns)}
+        told = [
+            shortened(name, _NAMED)
+            if name.isascii() and name.isprintable()
+            else f"layer {order[name]}"
+            for name in names
+        ]
+        axes.set_yticks(range(len(shown)), told, fontsize=7)
+        axes.tick_params(length=0)
+        bar = figure.colorbar(drawn, ax=axes, shrink=0.5, extend="both")
+        bar.set_label("robust deviations from the area", fontsize=7.5)
+        figure.set_layout_engine("constrained")
+        return figure
+
+
+def choice_figure(choice: pd.DataFrame | None, count: int) -> Figure:
+    """Plot stability and silhouette of each number of regions, and mark the one taken.
+
+    Parameters
+    ----------
+    choice : pandas.DataFrame or None
+        From :func:`gossan.regions.choose_count`; None where the number was given.
+    count : int
+        Regions there are.
+    """
+    with themed():
+        figure = new_figure(5.2, 2.8)
+        axes = figure.subplots()
+        axes.axvline(count, color=MUTED, linewidth=6, alpha=0.25)
+        if choice is None:
+            axes.text(
+                0.5, 0.5, f"{count} regions, as asked for", transform=axes.transAxes, ha="center"
+            )
+            axes.set_axis_off()
+            return figure
+        axes.errorbar(
+            choice["regions"], choice["stability"], choice["stability_error"],
+            fmt="o-", color=RUST, label="stability, ± standard error",
+        )  # fmt: skip
+        axes.plot(choice["regions"], choice["silhouette"], "s--", color=SLATE, label="silhouette")
+        axes.set(xlabel="regions", ylim=(min(0.0, choice["silhouette"].min()) - 0.05, 1.0))
+        axes.set_xticks(choice["regions"])
+        axes.legend(loc="upper right")
+        figure.tight_layout()
+        return figure

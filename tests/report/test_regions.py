@@ -1,0 +1,61 @@
+"""Pictures of regions: their numbers, profiles and choice, as drawn."""
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+
+import gossan as gs
+from gossan.report import choice_figure, profile_figure, region_map
+from gossan.report.theme import region_colours
+
+GRID = gs.Grid.from_bounds((500000, 4000000, 500600, 4000400), 100, "EPSG:32650")
+
+
+def test_the_map_shows_each_region_in_its_colour_and_the_deposits():
+    """Ground without evidence is hatched; the legend tells shares."""
+    numbers = np.repeat([[0, 1, 1, 1, 2, 2]], 4, axis=0).astype(np.int16)
+    table = pd.DataFrame({"region": [1, 2], "share": [0.6, 0.4]})
+    deposits = gpd.GeoDataFrame(
+        {"name": ["A"]}, geometry=gpd.points_from_xy([500250], [4000250]), crs=GRID.crs
+    )
+    figure = region_map(GRID.to_dataarray(numbers), table, deposits)
+    drawn = figure.axes[0].images[0]
+    shown = drawn.cmap(drawn.norm(drawn.get_array()))
+    assert np.ma.getmaskarray(drawn.get_array())[:, 0].all()
+    from matplotlib.colors import to_rgba
+
+    colours = [to_rgba(colour) for colour in region_colours(2)]
+    assert tuple(shown[0, 1]) == pytest.approx(colours[0])
+    assert tuple(shown[0, 5]) == pytest.approx(colours[1])
+    texts = [text.get_text() for text in figure.axes[1].texts]
+    assert "region 1: 60 % of the area" in texts
+    assert "no data" in texts
+
+
+def test_a_profile_shows_the_layers_that_differ_most():
+    """Values as numbers, missing ones blank, foreign names by their number in the table."""
+    profiles = pd.DataFrame(
+        {"Cu": [0.1, -0.2], "锡": [3.0, -1.0], "K": [np.nan, np.nan], "U": [1.5, np.nan]},
+        index=[1, 2],
+    )
+    axes = profile_figure(profiles).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["layer 2", "U", "Cu"]
+    assert [t.get_text() for t in axes.texts] == ["+3.0", "−1.0", "+1.5", "+0.1", "−0.2"]
+
+
+def test_the_choice_marks_what_was_taken():
+    """Or says that it was asked for."""
+    choice = pd.DataFrame(
+        {
+            "regions": [2, 3],
+            "stability": [0.5, 0.9],
+            "stability_error": [0.1, 0.01],
+            "silhouette": [0.2, -0.1],
+            "chosen": [False, True],
+        }
+    )
+    axes = choice_figure(choice, 3).axes[0]
+    assert set(axes.lines[0].get_xdata()) == {3}
+    (text,) = choice_figure(None, 5).axes[0].texts
+    assert text.get_text() == "5 regions, as asked for"
