@@ -43,8 +43,9 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One thread a process: small networks lose more to threads than they gain.
 test: check
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict

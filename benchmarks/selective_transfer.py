@@ -11,10 +11,10 @@ Judged as any method here: deposits held out by clusters, each ranked against th
 which is hidden in parts. Beside it the source's own protocol: networks that learnt the patches of
 the upper two thirds of the rows tell those of the lower third, as accuracy, recall and macro-F1.
 
-Finished pieces are kept in a scratch folder, so a stopped script goes on where it was. The CSV
-keeps the rows of pairs that are not asked for; table and figure are made of all that it holds.
+The rank of every held-out deposit is kept in a file a pair beside this script, so a stopped script
+goes on where it was, and so can another machine. A second process with `--backwards` helps.
 
-    python benchmarks/selective_transfer.py [--pairs nanling-jabal-al-hasir 0-1]
+    python benchmarks/selective_transfer.py [--pairs nanling-jabal-al-hasir 0-1] [--write]
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import argparse
 import time
 import warnings
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,13 @@ from gossan.methods import METHODS
 from gossan.nn.selective_transfer import PatchTraining, Source, patch_figures, train_source
 from gossan.nn.selective_transfer.patches import chosen_sizes
 from gossan.pipeline import stage_keys
+from gossan.pipeline.keys import room_code
 from gossan.report.theme import GROUP_COLOURS, INK, new_figure, png_bytes, themed
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
 SCRATCH = HERE / "scratch" / "selective_transfer"
-TABLE = HERE / "selective_transfer.csv"
+RESULTS = HERE / "selective_transfer"
 SURVEYS = ["nanling", "jabal-al-hasir"]
 PAIRS = {
     "nanling-jabal-al-hasir": ("nanling", "jabal-al-hasir"),
@@ -106,7 +108,6 @@ class Area:
             made = synthetic_district(int(name), **DISTRICT)
             self.study = gs.read_study(write_district(made, SCRATCH / "districts" / name))
         self.name = name
-        self.key = stage_keys(self.study)["labels"]
         store = SCRATCH / f"{name}-{stage_keys(self.study)['evidence'][:12]}.zarr"
         if not store.exists():
             gs.build_evidence(self.study, store=store)
@@ -117,6 +118,8 @@ class Area:
         footprint = self.study.deposits.footprint
         deposits = gs.read_deposits(self.study)
         self.labels = gs.label_cells(self.evidence, deposits, footprint=footprint)
+        # By content: results are to outlive changes of code that do not touch them.
+        self.key = joblib.hash((self.evidence.to_numpy().round(5), self.labels.to_numpy()))
 
     def of_layers(self, layers: list[str]) -> xr.DataArray:
         return self.evidence.sel(layer=layers)
@@ -130,7 +133,9 @@ class Pair:
         self.source, self.target = (Area(each) for each in PAIRS[name])
         known = set(self.source.evidence["layer"].to_numpy())
         self.layers = [str(n) for n in self.target.evidence["layer"].to_numpy() if n in known]
-        self.key = (self.source.key, self.target.key, METHODS[METHOD].code, self.layers)
+        code = (METHODS[METHOD].code, room_code("validate"), room_code("models"))
+        self.key = (self.source.key, self.target.key, code, self.layers)
+        self.results = RESULTS / f"{name}.json"
         self.evidence = self.target.of_layers(self.layers)
 
     def taught(self, seed: int) -> Source:
@@ -168,14 +173,19 @@ class Pair:
         return gs.make_model(METHOD, random_state=seed, source=self.taught(seed), **given)
 
 
-def held_out(pair: Pair, title: str, seed: int) -> dict[str, np.ndarray]:
-    """Of each held-out deposit its fold and the bounds of its rank, by deposit."""
+def held_out(pair: Pair, title: str, seed: int) -> dict[str, Any]:
+    """Of each held-out deposit its fold and the bounds of its rank, by deposit; patches told."""
     row = ROWS[title]
-    model, method = pair.model(row, seed), METHODS[row.method]
+    method = METHODS[row.method]
     sampler = gs.make_sampler(method.negatives, **method.negatives_parameters)
     made_of = (pair.key, row.method, row.settings, sampler, method.draws, seed, FOLDS, PARTS)
     made_of += (WIDTH, EPOCHS, SOURCE_EPOCHS, BATCH, WINDOW, STRIDES)
-    pieces = SCRATCH / "folds" / pair.name / f"{io.file_stem(title)}-{joblib.hash(made_of)[:12]}"
+    key = joblib.hash(made_of)
+    kept = io.read_json_if_whole(pair.results) or {}
+    if key in kept:
+        return kept[key]
+    model = pair.model(row, seed)
+    pieces = io.JsonFolder(SCRATCH / "folds" / pair.name / key)
     start = time.perf_counter()
     found = gs.cross_validate(
         model,
@@ -186,21 +196,27 @@ def held_out(pair: Pair, title: str, seed: int) -> dict[str, np.ndarray]:
         n_draws=method.draws,
         background_folds=PARTS,
         random_state=seed,
-        finished=io.JsonFolder(pieces),
+        finished=pieces,
     )
     took = time.perf_counter() - start
     auc = found.held_out["auc_background"]
     print(f"{pair.name}, {title}, seed {seed}: AUC {auc:.3f}, {took:.0f} s", flush=True)
     deposits = np.concatenate([fold["deposits"] for fold in found.fold_results])
     bounds = np.concatenate([np.reshape(f["rank_bounds"], (-1, 2)) for f in found.fold_results])
-    order = np.argsort(deposits, kind="stable")
-    counts = told_patches(pair, model, pieces) if row.patches else {}
-    return {"folds": found.folds, "bounds": bounds[order], "counts": counts}
+    result = {
+        "row": title,
+        "seed": seed,
+        "folds": found.folds.tolist(),
+        "bounds": bounds[np.argsort(deposits, kind="stable")].round(6).tolist(),
+        "counts": told_patches(pair, model, pieces) if row.patches else {},
+    }
+    with io.waiting_lock(SCRATCH / f"{pair.name}.lock"):  # other processes may do other rows
+        io.write_json(pair.results, {**(io.read_json_if_whole(pair.results) or {}), key: result})
+    return result
 
 
-def told_patches(pair: Pair, model: Any, pieces: Path) -> dict[str, int]:
+def told_patches(pair: Pair, model: Any, kept: io.JsonFolder) -> dict[str, int]:
     """Confusion of the patches of the lower rows, by networks that saw the upper ones alone."""
-    kept = io.JsonFolder(pieces)
     if "lower rows" not in kept:
         labels = pair.target.labels.to_numpy()
         upper = round(TRAINING_ROWS * len(labels))
@@ -220,16 +236,16 @@ def compared(name: str) -> list[dict[str, Any]]:
         title: {seed: held_out(pair, title, seed) for seed in row.seeds}
         for title, row in ROWS.items()
     }
-    clusters = found[REFERENCE][SEEDS[0]]["folds"]
+    clusters = np.array(found[REFERENCE][SEEDS[0]]["folds"])
     own = {"pair": " → ".join(PAIRS[name]), "deposits": len(clusters), "layers": len(pair.layers)}
     rows = []
     for title, results in found.items():
-        bounds = [result["bounds"] for result in results.values()]
+        bounds = [np.array(result["bounds"]) for result in results.values()]
         row = {**own, "row": title, "seeds": len(results), **pooled(bounds, clusters)}
         if ROWS[title].patches:
             row |= _mean_figures([result["counts"] for result in results.values()])
         if title != REFERENCE:
-            against = [found[REFERENCE][seed]["bounds"] for seed in results]
+            against = [np.array(found[REFERENCE][seed]["bounds"]) for seed in results]
             row |= {f"minus_{k}": v for k, v in difference(bounds, against, clusters).items()}
         rows.append(row)
     return rows
@@ -301,29 +317,20 @@ def drawn(rows: list[dict[str, Any]]) -> bytes:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--pairs", nargs="+", default=list(PAIRS), choices=list(PAIRS))
+    arguments.add_argument("--write", action="store_true", help="table and figure of the docs")
+    arguments.add_argument("--backwards", action="store_true", help="rows from the last")
     options = arguments.parse_args()
     warnings.simplefilter("ignore")
-    for name in options.pairs:
-        own = compared(name)
-        with io.waiting_lock(SCRATCH / "table.lock"):
-            rows = with_kept(own)
-            pd.DataFrame(rows).to_csv(TABLE, index=False, float_format="%.5g")
+    if options.backwards:
+        for name, title, seed in product(options.pairs, reversed(ROWS), SEEDS):
+            held_out(Pair(name), title, seed)
+    rows = [row for name in options.pairs for row in compared(name)]
     lines = lines_of(rows)
     print("\n".join(lines), flush=True)
-    io.write_text(DOCS / "tables" / "selective_transfer.md", "\n".join(lines) + "\n")
-    io.write_bytes(DOCS / "figures" / "selective-transfer.png", drawn(rows))
-
-
-def with_kept(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of one pair in their place among those of the other pairs that the CSV holds."""
-    found = {rows[0]["pair"]: rows}
-    if TABLE.exists():
-        for row in pd.read_csv(TABLE).to_dict("records"):
-            whole = {k: v for k, v in row.items() if pd.notna(v)}
-            if row["pair"] != rows[0]["pair"]:
-                found.setdefault(row["pair"], []).append(whole)
-    order = [" → ".join(pair) for pair in PAIRS.values()]
-    return [row for pair in order for row in found.get(pair, [])]
+    if options.write:
+        pd.DataFrame(rows).to_csv(HERE / "selective_transfer.csv", index=False, float_format="%.5g")
+        io.write_text(DOCS / "tables" / "selective_transfer.md", "\n".join(lines) + "\n")
+        io.write_bytes(DOCS / "figures" / "selective-transfer.png", drawn(rows))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,13 @@ from gossan.looks import looked_at
 from gossan.methods import METHODS
 from gossan.pipeline import stage_keys
 from gossan.report.theme import GROUP_COLOURS, INK, new_figure, png_bytes, themed
-from gossan.validate import ModelView, deal_background, deposit_cells, study_cells
+from gossan.validate import (
+    ModelView,
+    deal_background,
+    deposit_cells,
+    study_cells,
+    training_cells,
+)
 from gossan.validate.folds import score_cells
 
 HERE = Path(__file__).resolve().parent
@@ -164,7 +170,7 @@ def fits(district: District, view: ModelView) -> Iterator[tuple[int, int, gs.Dra
     cells = district.cells
     for fold, (train, _) in enumerate(district.splits):
         for part in range(PARTS):
-            shown = district.background.shown(train, part)
+            shown, _ = training_cells(cells, district.background, train, part, patches=False)
             model, features = view.within(shown)
             ensemble = gs.DrawEnsemble(model, gs.RandomNegatives(RATIO), DRAWS, SEED)
             ensemble.fit(

@@ -8,13 +8,20 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 import gossan as gs
-from gossan.exceptions import StudyError
+from gossan.annotate import DECISIONS
+from gossan.exceptions import LabelError, StudyError, SurveyDataWarning
 from gossan.nn.selective_transfer.patches import (
     chosen_sizes,
     patch_corners,
     patch_counts,
 )
-from gossan.validate import StudyCells, deal_background, study_cells, widest_patch
+from gossan.validate import (
+    StudyCells,
+    deal_background,
+    study_cells,
+    training_cells,
+    widest_patch,
+)
 
 SHAPE = (120, 140)
 GRID = gs.Grid.from_bounds((0, 0, 100 * SHAPE[1], 100 * SHAPE[0]), 100, "EPSG:32650")
@@ -46,22 +53,33 @@ def test_every_background_cell_is_judged_by_a_part_that_never_saw_it(cells):
     np.testing.assert_array_equal(background.judged >= 0, unlabelled)
     everything = np.arange(len(cells.labels))
     for part in range(3):
-        judged, shown = background.cells(part), background.shown(everything, part)
+        judged = background.cells(part)
+        shown, unknown = training_cells(cells, background, everything, part, patches=False)
+        assert unknown is None
         assert not np.intersect1d(judged, shown).size
         assert np.isin(np.flatnonzero(~unlabelled), shown).all()
     block = cells.rows // background.side * 1000 + cells.columns // background.side
-    assert all(len(set(background.places[block == number])) == 1 for number in np.unique(block))
+    assert all(len(set(background.parts[block == number])) == 1 for number in np.unique(block))
 
 
 def test_what_is_left_out_of_the_sample_stays_hidden(cells):
     """Cells beyond the limit are judged by no part, and still not learnt from by their own."""
     whole, sample = deal_background(cells, 2, None, 0), deal_background(cells, 2, 500, 0)
     assert (sample.judged >= 0).sum() == 500
-    np.testing.assert_array_equal(sample.hidden, whole.hidden)
+    np.testing.assert_array_equal(sample.parts, whole.parts)
+    shown, _ = training_cells(cells, sample, np.arange(len(cells.labels)), 0, patches=False)
+    assert not np.isin(whole.cells(0), shown).any()
+
+
+def test_a_part_without_a_cell_to_judge_is_an_error(cells):
+    """Ranks against nothing would be none."""
+    with pytest.raises(LabelError, match="3 of its 4 parts hold none"):
+        deal_background(cells, 4, 1, 0)
 
 
 @given(patch=st.integers(1, 80), n_parts=st.integers(2, 4))
 @settings(max_examples=30)
+@pytest.mark.filterwarnings("ignore:Patches are .* cells across")
 def test_blocks_are_a_patch_wide_where_the_area_has_room(cells, patch, n_parts):
     """And no wider than leaves several to every part."""
     background = deal_background(cells, n_parts, None, 1, patch=patch)
@@ -72,26 +90,52 @@ def test_blocks_are_a_patch_wide_where_the_area_has_room(cells, patch, n_parts):
     assert set(background.judged) == {-1, *range(n_parts)}
 
 
-def test_of_patches_held_out_deposits_are_ground_like_any_other(cells):
-    """Hidden with their block, otherwise shown; a dead zone keeps only deposits from training."""
+def test_blocks_narrower_than_patches_are_told(cells):
+    """With both numbers, and what to do."""
+    with pytest.warns(SurveyDataWarning, match="Patches are 80 cells across .* in 2 parts, 45"):
+        deal_background(cells, 2, None, 0, patch=80)
+
+
+def test_of_patches_a_deposit_that_does_not_train_is_ground_like_any_other(cells):
+    """Hidden with its block, otherwise shown as if nobody had found it; the same for ground."""
     background = deal_background(cells, 2, None, 0)
     labelled = np.flatnonzero(cells.labels == 1)
     held_out, others = labelled[:90], labelled[90:]
     train = np.sort(np.concatenate([others, background.cells(1)[:100]]))  # the rest: a dead zone
-    shown = background.shown(train, 0, held_out)
-    elsewhere = held_out[background.places[held_out] != 0]
+    shown, unknown = training_cells(cells, background, train, 0, patches=True)
+    np.testing.assert_array_equal(unknown, held_out)
+    elsewhere = held_out[background.parts[held_out] != 0]
     assert 0 < len(elsewhere) < len(held_out)
     expected = np.concatenate([others, background.cells(1), elsewhere])
     np.testing.assert_array_equal(shown, np.sort(expected))
-    labels, deposits = cells.known(shown, held_out)
+    labels, deposits = cells.known(shown, unknown)
     assert set(shown[labels == 1]) == set(shown[deposits >= 0]) == set(others)
-    np.testing.assert_array_equal(background.shown(train, 0), train)
+    of_cells, nothing = training_cells(cells, background, train, 0, patches=False)
+    np.testing.assert_array_equal(of_cells, train)
+    assert nothing is None
+
+
+def test_a_geologists_deposit_beyond_the_training_cells_is_not_known_to_patches():
+    """A decided deposit in the dead zone of a held-out one trains no more than for cells."""
+    evidence, labels = scattered(1)
+    decision = np.zeros(labels.shape, dtype=np.int8)
+    row, column = np.argwhere(labels.to_numpy() == -1)[100]
+    decision[row, column] = DECISIONS["deposit"]
+    cells = study_cells(evidence, labels.assign_coords(decision=(("y", "x"), decision)))
+    decided = np.flatnonzero((cells.training_labels == 1) & (cells.labels == -1))
+    assert len(decided) == 1
+    background = deal_background(cells, 2, None, 0)
+    train = np.setdiff1d(np.arange(len(cells.labels)), decided)
+    shown, unknown = training_cells(cells, background, train, 0, patches=True)
+    assert decided in unknown
+    known, _ = cells.known(shown, unknown)
+    assert not (known[np.isin(shown, decided)] == 1).any()
 
 
 def test_a_deposit_is_pooled_over_parts_or_judged_by_its_own(cells):
     """By hand, with bounds of two parts for two deposits that lie in part 1 and in part 0."""
     background = deal_background(cells, 2, None, 0)
-    places = np.array([np.flatnonzero(background.places == part)[0] for part in (1, 0)])
+    places = np.array([np.flatnonzero(background.parts == part)[0] for part in (1, 0)])
     told = np.array([[[0.1, 0.2], [0.3, 0.4]], [[0.5, 0.6], [0.7, 0.8]]])
     np.testing.assert_allclose(background.pooled(told, places), [[0.3, 0.4], [0.5, 0.6]])
     own = background.pooled(told, places, patches=True)
@@ -120,10 +164,6 @@ class Memory(ClassifierMixin, BaseEstimator):
     def score_area(self, evidence, *, progress=None):
         return self.score_
 
-
-class PatchMemory(Memory):
-    """The same, which tells that it learns patches."""
-
     def sizes(self, shape):
         return chosen_sizes(shape, (1,), window=self.across)
 
@@ -146,17 +186,30 @@ def null_skill(model) -> float:
     return float(np.mean(found))
 
 
-def test_memory_of_barren_patches_finds_no_deposit_at_random_places():
+def test_memory_of_barren_patches_finds_no_deposit_at_random_places(monkeypatch):
     """Judged as a method of cells it would seem to: dead zones tell it where deposits are."""
+    assert null_skill(Memory()) < 0.52
+    for room in ("background", "folds"):
+        monkeypatch.setattr(f"gossan.validate.{room}.learns_patches", lambda _: False)
     assert null_skill(Memory()) > 0.6
-    assert null_skill(PatchMemory()) < 0.52
 
 
 def test_patches_that_do_not_fit_do_not_widen_blocks():
     """Whoever fits such a model is told; others in the comparison are not held up."""
-    wide, narrow = PatchMemory(16), PatchMemory(8)
-    assert widest_patch([narrow, wide, Memory()], SHAPE) == 16
-    assert widest_patch([Memory()], SHAPE) == 1
+    wide, narrow = Memory(16), Memory(8)
+    assert widest_patch([narrow, wide, gs.make_model("extra-trees")], SHAPE) == 16
+    assert widest_patch([gs.make_model("extra-trees")], SHAPE) == 1
     with pytest.raises(StudyError, match="smaller window"):
-        PatchMemory(130).sizes(SHAPE)
-    assert widest_patch([PatchMemory(130), narrow], SHAPE) == 8
+        Memory(130).sizes(SHAPE)
+    assert widest_patch([Memory(130), narrow], SHAPE) == 8
+
+
+def test_a_model_of_patches_must_tell_their_sizes():
+    """Otherwise it would be judged as one of cells, and flattered."""
+
+    class Silent(ClassifierMixin, BaseEstimator):
+        def fit_area(self, evidence, labels):
+            return self
+
+    with pytest.raises(StudyError, match=r"Silent learns patches .* a method sizes\(shape\)"):
+        widest_patch([Silent()], SHAPE)

@@ -193,6 +193,7 @@ def quick_model(name: str, **settings: Any):
     quick |= {"backbone_window": 5, "epochs": 1, "windows_per_epoch": 64}
     if "source" in known:
         quick["source"] = elsewhere()
+        quick |= {"patch_window": 8, "patch_stride": 2, "crop": 8, "dilations": (1, 2)}
     return make_model(
         name, random_state=0, **{k: v for k, v in quick.items() if k in known}, **settings
     )
@@ -210,11 +211,12 @@ def test_negatives_do_not_know_of_a_held_out_deposit(area, traces, splitter, nam
 
 EVERY_METHOD = [(name, SPLITTERS[0]) for name in METHODS] + [
     (name, splitter)
-    for name in ("logistic-regression", "extra-trees")
+    for name in ("logistic-regression", "extra-trees", "selective-transfer")
     for splitter in SPLITTERS[1:]
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Patches are .* cells across")
 @pytest.mark.parametrize(("name", "splitter"), EVERY_METHOD)
 def test_fitted_parameters_do_not_know_of_a_held_out_deposit(area, traces, name, splitter):
     """Knots, coefficients, trees, draws, weights, shares: bit for bit the same without it."""

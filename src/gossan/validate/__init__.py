@@ -1,6 +1,11 @@
 """Skill on held-out deposits: one method, or every workflow on the same folds."""
 
-from gossan.validate.background import Background, deal_background, widest_patch
+from gossan.validate.background import (
+    Background,
+    deal_background,
+    training_cells,
+    widest_patch,
+)
 from gossan.validate.cells import ModelView, StudyCells, deposit_cells, study_cells
 from gossan.validate.comparison import Comparison, compare_workflows
 from gossan.validate.folds import (
@@ -25,5 +30,6 @@ __all__ = [
     "draw_stability",
     "held_out_calibration",
     "study_cells",
+    "training_cells",
     "widest_patch",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gossan.exceptions import GossanError
+from gossan.exceptions import GossanError, LabelError, StudyError, SurveyDataWarning
 from gossan.validate.cells import FloatArray, IntArray, StudyCells
 
 _BLOCKS = 128
@@ -20,14 +21,12 @@ _LEAST_BLOCKS = 4
 
 @dataclass(frozen=True)
 class Background:
-    """Which background cells each part's models must not see, and which they judge.
+    """Which ground each part's models must not see, and which background cells they judge.
 
     Attributes
     ----------
-    places : array of shape (n,)
+    parts : array of shape (n,)
         Part of the block that each cell of the study lies in, labelled or not.
-    hidden : array of shape (n,)
-        Part whose models must not learn from the cell; -1 for labelled cells.
     judged : array of shape (n,)
         Part whose models rank the cell; -1 for labelled cells and those beyond the sample.
     side : int
@@ -36,8 +35,7 @@ class Background:
         Whether patches made blocks wider than they are without.
     """
 
-    places: IntArray
-    hidden: IntArray
+    parts: IntArray
     judged: IntArray
     side: int
     widened: bool
@@ -45,25 +43,7 @@ class Background:
     @property
     def n_parts(self) -> int:
         """Parts that the background is dealt into."""
-        return int(self.judged.max()) + 1
-
-    def shown(self, train: IntArray, part: int, unknown: IntArray | None = None) -> IntArray:
-        """Of a fold's training cells those that the models of a part may see.
-
-        Parameters
-        ----------
-        train : ndarray of int
-            As a splitter gives them.
-        part : int
-        unknown : ndarray of int, optional
-            Of models that learn patches: the held-out deposits' cells, which are shown like any
-            ground round them, as if nobody had found those deposits. The splitter then decides
-            about the other deposits alone, and the parts about ground.
-        """
-        if unknown is None:
-            return train[self.hidden[train] != part]
-        ground = np.union1d(np.flatnonzero(self.hidden >= 0), unknown)
-        return np.union1d(train[self.hidden[train] == -1], ground[self.places[ground] != part])
+        return int(self.parts.max()) + 1
 
     def cells(self, part: int) -> IntArray:
         """Background cells that the models of a part judge."""
@@ -86,7 +66,7 @@ class Background:
         """
         values = np.asarray(told, dtype=float)
         if patches:
-            return values[self.places[cells], np.arange(len(cells))]
+            return values[self.parts[cells], np.arange(len(cells))]
         return np.mean(values, axis=0)
 
 
@@ -100,61 +80,133 @@ def deal_background(
 ) -> Background:
     """Deal square blocks of ground, about 128 over the study, at random to parts.
 
-    Most background cells then have no training neighbour. A model that learns patches looks much
-    farther: what it is taught of the ground beside a cell, it is taught of the cell. Were a
-    held-out deposit's dead zone hidden from it, and a background cell's surroundings not, patches
-    would have taught that all ground is barren but the deposits', and deposits at random places
-    would be found (``benchmarks/background_leak.py``). So both are treated alike: blocks are at
-    least a patch across, the ground of a held-out deposit is hidden with its block, as if nobody
-    had found it, and it is judged by the models of that part, as the background round it is. A dead
-    zone keeps other deposits from training, but no barren ground.
+    Most background cells then have no training neighbour. Of models that learn patches, which look
+    farther, blocks are a patch across where the area has room for four of them a part.
 
     Parameters
     ----------
     cells : StudyCells
     n_parts : int
+        Parts; fewer where there are fewer blocks.
     limit : int or None
         A random sample of so many background cells is judged.
     random_state : int
     patch : int, default 1
         Cells across the widest patch that a model learns from: :func:`widest_patch`.
+
+    Returns
+    -------
+    Background
+
+    Raises
+    ------
+    LabelError
+        If a part has no background cell to judge.
+
+    Warns
+    -----
+    SurveyDataWarning
+        If blocks are narrower than patches.
     """
     rng = np.random.default_rng(random_state)
     count = len(cells.rows)
     usual = max(1, int(np.sqrt(count / _BLOCKS)))
     side = max(usual, min(patch, int(np.sqrt(count / (_LEAST_BLOCKS * n_parts)))))
+    if side < patch:
+        warnings.warn(
+            f"Patches are {patch} cells across and the blocks of background, hidden in {n_parts} "
+            f"parts, {side}: patches reach across them from ground that teaches, and held-out "
+            "figures lean down. Set a smaller patch_window, or a smaller cell_size in [area].",
+            SurveyDataWarning,
+            stacklevel=3,
+        )
     blocks_across = int(cells.columns.max()) // side + 1
     number = (cells.rows // side) * blocks_across + cells.columns // side
     occupied, block = np.unique(number, return_inverse=True)
-    places = rng.permutation(np.arange(len(occupied)) % n_parts)[block]
-    hidden = np.where(cells.labels == -1, places, -1)
-    judged = hidden.copy()
-    background = np.flatnonzero(hidden >= 0)
+    parts = rng.permutation(np.arange(len(occupied)) % n_parts)[block]
+    judged = np.where(cells.labels == -1, parts, -1)
+    background = np.flatnonzero(judged >= 0)
     if limit is not None and len(background) > limit:
         judged[rng.choice(background, len(background) - limit, replace=False)] = -1
-    return Background(places, hidden, judged, side, side > usual)
+    found = Background(parts, judged, side, side > usual)
+    empty = [part for part in range(found.n_parts) if not len(found.cells(part))]
+    if empty:
+        raise LabelError(
+            f"The background has {len(background)} cells, of which {len(empty)} of its "
+            f"{found.n_parts} parts hold none to rank deposits against. Set fewer "
+            "background_folds, or a larger area."
+        )
+    return found
 
 
-def held_out_cells(cells: StudyCells, test: IntArray) -> IntArray:
-    """Of a fold's test cells those of deposits."""
-    return test[cells.deposits[test] >= 0]
+def training_cells(
+    cells: StudyCells, background: Background, train: IntArray, part: int, *, patches: bool
+) -> tuple[IntArray, IntArray | None]:
+    """Cells that the models of a part may see in a fold, and those not to be known as deposits.
+
+    Of models that learn cells: the fold's training cells outside the part's blocks.
+
+    A model that learns patches is taught of the ground beside a cell what it is taught of the cell.
+    Were a held-out deposit's dead zone hidden from it, and a background cell's surroundings not,
+    patches would have taught that all ground is barren but the deposits', and deposits at random
+    places would be found. So both are treated alike: the part's blocks are hidden, all other ground
+    is shown, and a deposit that does not train, since it is held out or in a dead zone, is ground
+    like any other, as if nobody had found it. It is judged by the models of its own part, as the
+    background round it is (:meth:`Background.pooled`).
+
+    Parameters
+    ----------
+    cells : StudyCells
+    background : Background
+    train : ndarray of int
+        As a splitter gives them.
+    part : int
+    patches : bool
+        Whether the model learns patches: :func:`learns_patches`.
+
+    Returns
+    -------
+    shown : ndarray of int
+        Sorted.
+    unknown : ndarray of int or None
+        For :meth:`StudyCells.known`.
+    """
+    if not patches:
+        away = (background.parts != part) | (cells.labels != -1)
+        return train[away[train]], None
+    trains = np.zeros(len(cells.labels), dtype=bool)
+    trains[train] = True
+    positive = cells.training_labels == 1
+    shown = (positive & trains) | (background.parts != part)
+    return np.flatnonzero(shown), np.flatnonzero(positive & ~trains)
 
 
 def learns_patches(model: Any) -> bool:
-    """Whether a model cuts an area into patches, of sizes that ``sizes(shape)`` tells."""
-    return hasattr(model, "sizes")
+    """Whether a model cuts an area into patches and learns those."""
+    return hasattr(model, "fit_area")
 
 
 def widest_patch(models: Iterable[Any], shape: Sequence[int]) -> int:
     """Cells across the widest patch that any of some models learns from; 1 if none learns patches.
 
     One whose patches do not fit the area does not count: it says so when it is fitted.
+
+    Raises
+    ------
+    StudyError
+        If a model that learns patches does not tell their sizes.
     """
     widest = 1
     for model in models:
-        if learns_patches(model):
-            try:
-                widest = max(widest, model.sizes(shape).window)
-            except GossanError:
-                continue
+        if not learns_patches(model):
+            continue
+        if not hasattr(model, "sizes"):
+            raise StudyError(
+                f"{type(model).__name__} learns patches of an area and does not tell how wide they "
+                "are: give it a method sizes(shape) whose result has a window, in cells."
+            )
+        try:
+            widest = max(widest, model.sizes(shape).window)
+        except GossanError:
+            continue
     return widest

@@ -17,8 +17,8 @@ from gossan.predict import predict_map
 from gossan.validate.background import (
     Background,
     deal_background,
-    held_out_cells,
     learns_patches,
+    training_cells,
     widest_patch,
 )
 from gossan.validate.cells import (
@@ -146,7 +146,7 @@ def cross_validate(
         if "rank_bounds" not in finished.get(name, {}):
             held_out = np.intersect1d(np.unique(cells.deposits[test]), np.flatnonzero(centres >= 0))
             finished[name] = {"deposits": held_out.tolist()} | _run_fold(
-                *(ensemble, view, train, test, centres[held_out], background),
+                *(ensemble, view, train, centres[held_out], background),
                 _after(tell, fold * n_parts),
             )
         results.append(finished[name])
@@ -253,17 +253,15 @@ def _run_fold(
     ensemble: DrawEnsemble,
     view: ModelView,
     train: IntArray,
-    test: IntArray,
     held_out: IntArray,
     background: Background,
     done: Callable[[int], None],
 ) -> dict[str, Any]:
     """Fit one model a background part, rank the held-out deposits' cells; plain JSON values."""
     patches = learns_patches(ensemble.estimator)
-    unknown = held_out_cells(view.cells, test) if patches else None
     bounds, scores, quantiles, n_training = [], [], [], []
     for part in range(background.n_parts):
-        shown = background.shown(train, part, unknown)
+        shown, unknown = training_cells(view.cells, background, train, part, patches=patches)
         fitted, features = view.fit(clone(ensemble), shown, unknown)
         own = background.cells(part)
         both = score_cells(fitted, features, np.concatenate([own, held_out]))

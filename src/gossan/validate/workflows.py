@@ -21,7 +21,7 @@ from gossan.draws import DrawEnsemble, DrawnNegatives, draw_seeds
 from gossan.evaluate import rank_bounds
 from gossan.evidence import CellFeatures, FeatureSubset, centre_features
 from gossan.exceptions import GossanError, SurveyDataWarning
-from gossan.validate.background import Background, held_out_cells, learns_patches
+from gossan.validate.background import Background, learns_patches, training_cells
 from gossan.validate.cells import FloatArray, IntArray, ModelView, StudyCells
 from gossan.validate.folds import score_cells
 from gossan.validate.workers import end_with
@@ -97,9 +97,8 @@ class Setting:
         """Cells to train on, and of models that learn patches those not to be known as deposits."""
         if fold == FULL:
             return np.arange(len(self.cells.labels)), None
-        train, test = self.splits[fold]
-        unknown = held_out_cells(self.cells, test) if patches else None
-        return self.background.shown(train, part, unknown), unknown
+        train, _ = self.splits[fold]
+        return training_cells(self.cells, self.background, train, part, patches=patches)
 
     def draw(
         self, shown: IntArray, unknown: IntArray | None, workflows: list[Workflow]
