@@ -29,12 +29,18 @@ def test_train_source_run_explain(gossan, study_file, tmp_path):
     other = write_district(
         synthetic_district(seed=4, shape=(60, 60), n_samples=300), tmp_path / "b"
     )
-    other.write_text(other.read_text().replace("focal = [3, 7]", ""))
+    other.write_text(
+        other.read_text().replace("focal = [3, 7]", "parameters = { n_estimators = 20 }")
+    )
     result = gossan("train-source", other, *SMALL)
     assert result.returncode == 0, result.stderr
     assert "this is no measure of skill" in result.stdout
     file = tmp_path / "b" / "source.safetensors"
     before = file.read_bytes()
+    with_source(other, f'source = "source.safetensors", {QUICK}')
+    refused = gossan("run", other)
+    assert refused.returncode == 1
+    assert "has learnt 20 of this study's 20 deposits" in " ".join(refused.stderr.split())
     with_source(study_file, f'source = "../b/source.safetensors", {QUICK}')
     result = gossan("run", study_file)
     assert result.returncode == 0, result.stderr

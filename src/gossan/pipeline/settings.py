@@ -15,6 +15,7 @@ from gossan.exceptions import StudyError
 from gossan.labels import NegativeSampler
 from gossan.methods import METHODS, make_model, make_sampler
 from gossan.mistakes import deep_module, nearest_file
+from gossan.pipeline.sources import refuse_own_source
 from gossan.splits import make_splitter
 from gossan.study import Study
 
@@ -135,6 +136,7 @@ def check_settings(study: Study) -> None:
         _check_window(study, window)
     if hasattr(model, "sizes"):  # of patches, which must fit the area
         model.sizes(study_grid(study).shape)
+    refuse_own_source(model, read_deposits(study))
     study_splitter(study)
 
 

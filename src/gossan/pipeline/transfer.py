@@ -14,6 +14,7 @@ from gossan.exceptions import StudyError
 from gossan.mistakes import deep_module, suggest
 from gossan.pipeline.folder import Progress, refuse_unwritable, run_folder
 from gossan.pipeline.inputs import decided_labels, opened
+from gossan.pipeline.sources import place_digests
 from gossan.report import TransferShown
 from gossan.study import Study
 
@@ -87,6 +88,7 @@ def train_source_study(
             area=study.name,
             **sizes,
             settings=plan,
+            deposits=place_digests(at_hand.deposits),
             seed=study.seed,
             progress=lambda done, total: tell("source", done, total),
         )

@@ -53,6 +53,7 @@ class _Written(BaseModel):
     with_deposits: PositiveInt
     confusion: dict[Literal["tp", "fn", "tn", "fp"], NonNegativeInt]
     settings: PatchTraining
+    deposits: list[str] = []
 
 
 class Source:
@@ -65,8 +66,8 @@ class Source:
     learned : dict
         Plain values and arrays: ``weights`` of a :class:`ResNet18`; ``layers`` in the network's
         order, ``window`` and ``crop`` of the patches, ``width`` of the network, ``area``,
-        ``patches`` that it learnt from, how many ``with_deposits``, their ``confusion`` by it, and
-        ``settings``.
+        ``patches`` that it learnt from, how many ``with_deposits``, their ``confusion`` by it,
+        ``settings``, and ``deposits``, a digest of the place of each that it learnt.
     """
 
     def __init__(self, learned: dict[str, Any]) -> None:
@@ -170,6 +171,7 @@ def source_of(
     area: str,
     counts: dict[str, int],
     settings: PatchTraining,
+    deposits: Sequence[str] = (),
 ) -> Source:
     """A source of a trained network.
 
@@ -184,6 +186,8 @@ def source_of(
     counts : dict of str to int
         Confusion of the patches learnt from.
     settings : PatchTraining
+    deposits : sequence of str
+        Digests of their places.
     """
     weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
     learned = {
@@ -197,6 +201,7 @@ def source_of(
         "with_deposits": counts["tp"] + counts["fn"],
         "confusion": counts,
         "settings": asdict(settings),
+        "deposits": list(deposits),
     }
     return Source(learned)
 
@@ -233,6 +238,7 @@ def train_source(
     crop: int | None = None,
     width: int = PUBLISHED_WIDTH,
     settings: PatchTraining | None = None,
+    deposits: Sequence[str] = (),
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Source:
@@ -251,6 +257,8 @@ def train_source(
     width : int, default 64
         Channels of the first stage, as :class:`ResNet18` takes it; targets are as wide.
     settings : PatchTraining, optional
+    deposits : sequence of str
+        Digests of the deposits' places, by which a study that shares one is told.
     seed : int, default 0
     progress : callable, optional
         Called with (epochs done, epochs in all).
@@ -298,7 +306,8 @@ def train_source(
         ),
     )
     counts = confusion(patches.positive, _found(network, patches, sizes.crop))
-    return source_of(network, layers, (sizes.window, sizes.crop), area, counts, settings)
+    sizes_of = (sizes.window, sizes.crop)
+    return source_of(network, layers, sizes_of, area, counts, settings, deposits)
 
 
 @torch.inference_mode()
