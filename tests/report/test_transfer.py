@@ -49,7 +49,7 @@ def test_the_chapter_tells_sizes_and_why_and_what_came_from_where(shown, inputs,
     assert "78 of them with a deposit" in text
     assert "251 × 310 cells was cut into patches of 32 × 32" in text
     assert "a power of two near a sixth" in text
-    assert "Of the published scales 3 had no room" in text
+    assert "no room for 3 of the published scales" in text
     assert "2 of 3 layers have a layer of that name in the source" in text
     assert "The source lacks W" in text
     assert "That is few" in text

@@ -18,6 +18,7 @@ from gossan.nn.selective_transfer.patches import (
 from gossan.validate import (
     StudyCells,
     deal_background,
+    deposit_cells,
     study_cells,
     training_cells,
     widest_patch,
@@ -213,3 +214,68 @@ def test_a_model_of_patches_must_tell_their_sizes():
 
     with pytest.raises(StudyError, match=r"Silent learns patches .* a method sizes\(shape\)"):
         widest_patch([Silent()], SHAPE)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """A comparison of a model of patches with one of cells, and what it kept."""
+    evidence, labels = scattered(2)
+    store: dict = {}
+    trees = gs.make_model("extra-trees", n_estimators=5, random_state=0)
+    workflows = [
+        gs.Workflow("memory", "memory", "all", Memory(), gs.AllUnlabelled(), 1),
+        gs.Workflow("trees", "extra-trees", "all", trees, gs.AllUnlabelled(), 1),
+    ]
+    settings = {"splitter": gs.DepositClusterFolds(3), "n_bootstrap": 50, "n_jobs": 1}
+    found = gs.compare_workflows(workflows, evidence, labels, store=store, **settings)
+    return evidence, labels, workflows, store, settings, found
+
+
+def test_a_comparison_judges_patches_as_cross_validation_does(mixed):
+    """The same blocks, the same ground, the same pooling."""
+    evidence, labels, _, _, settings, found = mixed
+    alone = gs.cross_validate(
+        Memory(),
+        evidence,
+        labels,
+        splitter=settings["splitter"],
+        negatives=gs.AllUnlabelled(),
+        n_bootstrap=50,
+    )
+    row = found.table.set_index("workflow").loc["memory"]
+    assert row["auc_background"] == pytest.approx(alone.held_out["auc_background"], abs=1e-4)
+
+
+def test_pieces_beside_patches_are_not_taken_for_those_without(mixed):
+    """Other blocks are hidden; the maps of all deposits are the same."""
+    evidence, labels, workflows, store, settings, _ = mixed
+    before = set(store)
+    gs.compare_workflows(workflows[1:], evidence, labels, store=store, **settings)
+    added = set(store) - before
+    assert len(added) == 3 * 2
+    assert all(key.startswith("fold-") and "blocks" not in key for key in added)
+
+
+def test_the_consensus_ranks_each_deposit_by_its_own_part(mixed):
+    """By hand from what each workflow kept of that part."""
+    evidence, labels, workflows, store, settings, found = mixed
+    cells = study_cells(evidence, labels)
+    background = deal_background(cells, 2, None, 0, patch=16)
+    centres = deposit_cells(cells, labels)
+    ranks = []
+    for fold, (_, test) in enumerate(
+        settings["splitter"].split(cells.coordinates, cells.labels, cells.deposits)
+    ):
+        held_out = np.unique(cells.deposits[test])
+        for place, deposit in enumerate(held_out):
+            part = background.parts[centres[deposit]]
+            pieces = [
+                next(v for k, v in store.items() if k.startswith(f"fold-{fold}-part-{part}-blocks-")
+                     and f" {workflow.name} " in k)
+                for workflow in workflows
+            ]  # fmt: skip
+            ground = np.mean([piece["background"] / 65_535 for piece in pieces], axis=0)
+            score = np.mean([piece["bounds"][place].mean() for piece in pieces])
+            ranks.append(((ground < score).mean() + (ground <= score).mean()) / 2)
+    row = found.table.set_index("role").loc["consensus"]
+    assert row["auc_background"] == pytest.approx(np.mean(ranks), abs=1e-3)

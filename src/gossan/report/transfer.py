@@ -112,8 +112,8 @@ def _sizes(shown: TransferShown) -> str:
         else "half a window, or less where patches would be few"
     )
     dropped = (
-        f" Of the published scales {shown.left_out} had no room in patches so small and were left "
-        "out."
+        f" Patches so small have no room for {shown.left_out} of the published scales, which were "
+        "left out."
         if shown.left_out
         else ""
     )

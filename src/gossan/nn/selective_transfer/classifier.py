@@ -84,8 +84,8 @@ class SelectiveTransferClassifier(CellClassifier):
         dense map it is the network's own: 32 cells, 8 of crops below 64.
     mapping : {"patches", "dense"}, default "patches"
         How an area is mapped. ``"dense"`` puts the whole area through the networks at once, where
-        patches overlap only once: tens of times faster, and at their edges patches then see what
-        lies beyond in place of nothing.
+        patches overlap only once, and at their edges patches then see what lies beyond in place of
+        nothing.
     vote : {"share", "chance"}, default "share"
         ``"share"``: of the networks that vote for a deposit, as published. ``"chance"``: their mean
         chance of one, which ranks patches that get as many votes.
@@ -302,8 +302,7 @@ class SelectiveTransferClassifier(CellClassifier):
                 self._trained(), values, crop, self._voted, progress=progress
             )
         else:
-            stride = min(self.sizes_["map_stride"], crop)
-            corners = covering_corners(shape, crop, stride)
+            corners = covering_corners(shape, crop, self.sizes_["map_stride"])
             scores = self._patch_scores(values, corners, crop, progress, self._voted)
         reached = corners.max(axis=0) + crop  # a dense map ends with whole steps
         return averaged_patches(reached, corners, crop, scores)[: shape[0], : shape[1]]

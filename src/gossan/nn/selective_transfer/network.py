@@ -54,8 +54,8 @@ class ResNet18(nn.Module):
         A first kernel of 7 × 7 at stride 2 and a pooling, as published, for images of 64 cells
         across or more; otherwise a first kernel of 3 × 3 that keeps every cell.
     width : int, default 64
-        Channels of the first stage, twice as many in each after it. 64 is as published; 16 is
-        nine to sixteen times faster.
+        Channels of the first stage, twice as many in each after it. 64 is as published; 16 needs
+        about a sixteenth of the products.
 
     References
     ----------

@@ -232,7 +232,8 @@ def chosen_sizes(
         stride = max(1, window // 2)
         while stride > 1 and len(patch_corners(shape, window, stride)) < _LEAST_PATCHES:
             stride //= 2
-    return PatchSizes(window, crop, rates, stride, map_stride or max(1, crop // 7))
+    # A map's patches are as wide as the crop: farther apart they would leave gaps.
+    return PatchSizes(window, crop, rates, stride, min(map_stride or max(1, crop // 7), crop))
 
 
 def _scaled(dilations: Sequence[int], crop: int) -> tuple[int, ...]:

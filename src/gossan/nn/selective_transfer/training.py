@@ -142,7 +142,7 @@ class Patches(Dataset[tuple[Tensor, ...]]):
         return windows, target, torch.from_numpy(self.copy[numbers])
 
     def with_copies(self, copies: int) -> Patches:
-        """The same patches, so many times."""
+        """The same patches, with another number of ``copies``."""
         return Patches(self.values, self.positive, self.window, corners=self.corners, copies=copies)
 
 
@@ -207,7 +207,8 @@ def fit_patches(
     """Train a network in place on patches; the weights of the best epoch are kept.
 
     The source spares no patch to judge by: the best epoch is the one of the least loss on the
-    training patches as they are, without noise and in the middle, both classes of equal weight.
+    training patches as they are, without noise and in the middle. The smaller class is repeated
+    there too, up to 50 times, so that both weigh alike.
     """
     once = patches.with_copies(1)
     parts = -(-settings.batch_size // settings.at_once)
