@@ -24,6 +24,7 @@ from gossan.labels import (
 )
 from gossan.mistakes import check_setting, deep_module, suggest
 from gossan.models import (
+    Analogues,
     BaggingPU,
     CellClassifier,
     CellDecisionTree,
@@ -201,6 +202,15 @@ _ENTRIES = [
         negatives="random",
         draws=10,
         max_negatives=5_000,
+    ),
+    Method(
+        "analogues",
+        "Analogues",
+        Analogues,
+        "Scores a cell by whether the layers that are high and low at known deposits are so there.",
+        "Choose it with a handful of deposits, or to see where ground like theirs lies before any "
+        "method is trained: it needs no negatives, and nothing can be tuned. It finds more of the "
+        "same and nothing else. Every layer counts alike, so leave out those that have no bearing.",
     ),
     Method(
         "svm",

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 from gossan.exceptions import LabelError, StudyError
 from gossan.methods import METHODS, make_model
 from gossan.models import (
+    Analogues,
     BaggingPU,
     CellDecisionTree,
     CellExtraTrees,
@@ -26,6 +27,7 @@ from gossan.models import (
 FEW = {"n_estimators": 10, "n_jobs": 1}
 ESTIMATORS = [
     WeightsOfEvidence(),
+    Analogues(),
     CellLogisticRegression(),
     CellKNeighbors(),
     CellSVM(),
@@ -40,7 +42,7 @@ ESTIMATORS = [
 ]
 CELL_METHODS = [name for name, method in METHODS.items() if not method.deep]
 ENSEMBLES = ["random-forest", "extra-trees", "bagging-pu"]
-USE_UNLABELLED = ["bagging-pu", "elkan-noto", "isolation-forest"]
+USE_UNLABELLED = ["analogues", "bagging-pu", "elkan-noto", "isolation-forest"]
 
 
 @pytest.fixture(autouse=True)

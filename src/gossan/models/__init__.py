@@ -1,6 +1,7 @@
 """Estimators that need no torch: scikit-learn classifiers of a cell's own layers."""
 
 from gossan.models._base import CellClassifier
+from gossan.models.analogues import Analogues
 from gossan.models.baselines import (
     CellDecisionTree,
     CellGradientBoosting,
@@ -27,6 +28,7 @@ from gossan.models.weights_of_evidence import (
 )
 
 __all__ = [
+    "Analogues",
     "BaggingPU",
     "CellClassifier",
     "CellDecisionTree",
