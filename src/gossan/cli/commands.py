@@ -17,6 +17,7 @@ from gossan.cli.terminal import (
     err,
     out,
     plain,
+    print_analogues,
     print_backbone,
     print_comparison,
     print_contributions,
@@ -263,6 +264,43 @@ def regions(
             progress=progress,
         )
     print_regions(found)
+
+
+@app.command()
+def analogues(
+    study: StudyFile,
+    like: Annotated[
+        str | None, typer.Option(help="A known deposit by its name, or a part of it.")
+    ] = None,
+    at: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="EASTING NORTHING of a place, in the study's CRS."),
+    ] = None,
+    within: Annotated[
+        Path | None, typer.Option(help="A vector file of polygons, such as area.geojson.")
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="What cells are compared by: evidence or embedding.")
+    ] = "evidence",
+    count: Annotated[int, typer.Option(help="Areas listed.", min=1)] = 10,
+    output: Output = None,
+) -> None:
+    """Search the area for ground like a known deposit, a place, or a polygon."""
+    from gossan.pipeline import analogues_study
+    from gossan.study import read_study
+
+    with resumable(), progress_bars() as progress:
+        found = analogues_study(
+            read_study(study),
+            like=like,
+            at=at,
+            within=within,
+            by=by,  # type: ignore[arg-type]  # checked there, for notebooks too
+            count=count,
+            output=output,
+            progress=progress,
+        )
+    print_analogues(found)
 
 
 @app.command()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from gossan.pipeline import Explanation, RegionsFound
+    from gossan.pipeline import AnaloguesFound, Explanation, RegionsFound
 
 # Where the output is no terminal, lines are as long as they are.
 _WIDTH = None if sys.stdout.isatty() else 200
@@ -46,6 +46,32 @@ def plain(text: object) -> str:
     'runs/\\[bold]�[31m'
     """
     return escape(printable(text))
+
+
+def print_analogues(found: AnaloguesFound) -> None:
+    """The areas most like the chosen place, and what makes them alike."""
+    import pandas as pd
+
+    areas = found.areas
+    out.print(f"Ground like {plain(found.query)}, away from it:")
+    shown = pd.DataFrame(
+        {
+            "rank": areas["rank"].astype(str),
+            "likeness": [f"{value:.2f}" for value in areas["similarity"]],
+            "easting": [f"{value:,.0f}" for value in areas["easting"]],
+            "northing": [f"{value:,.0f}" for value in areas["northing"]],
+            "km²": [f"{value:,.1f}" for value in areas["area_km2"]],
+            "nearest deposit": areas["nearest_deposit"],
+            "alike by": areas["alike"],
+        }
+    )
+    print_table(shown)
+    out.print(
+        "Likeness is the cosine of how both depart from the area's middle: 1 the same way, 0 not "
+        "at all. It says what looks alike, and not that there is ore."
+    )
+    for name in ("analogues.tif", "analogues.gpkg", "analogues.png"):
+        out.print(f"            {plain(found.path / name)}")
 
 
 def print_backbone(file: Path, study: Path) -> None:

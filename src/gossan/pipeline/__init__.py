@@ -1,5 +1,6 @@
 """A study end to end, and the verbs beside it."""
 
+from gossan.pipeline.analogues import AnaloguesFound, analogues_study
 from gossan.pipeline.annotate import annotate_study
 from gossan.pipeline.compare import compare_study, comparison_table, study_workflows
 from gossan.pipeline.explain import (
@@ -24,10 +25,12 @@ from gossan.pipeline.settings import (
 from gossan.pipeline.transfer import train_source_study
 
 __all__ = [
+    "AnaloguesFound",
     "Explanation",
     "Progress",
     "RegionsFound",
     "RunFolder",
+    "analogues_study",
     "annotate_study",
     "check_settings",
     "compare_study",

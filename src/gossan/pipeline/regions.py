@@ -102,11 +102,9 @@ def regions_study(
     SurveyDataError
         If all cells are alike.
     """
-    if by not in ("evidence", "embedding"):
-        raise StudyError(f"by is {by!r}: one of evidence, embedding.")
     with opened_evidence(study, run_folder(study, output), progress) as at_hand:
         run = at_hand.run
-        layers, made_of = _compared(at_hand, by)
+        layers, made_of = compared_layers(at_hand, by)
         key = hash_of(at_hand.key, made_of, count, method, study.seed, room_code("regions"))
         if not run.finished(_STAGE, key, _OUTPUTS):
             with run.making(_STAGE, key, _OUTPUTS):
@@ -122,8 +120,21 @@ def regions_study(
         return _read(run)
 
 
-def _compared(at_hand: OpenEvidence, by: str) -> tuple[xr.DataArray, str]:
-    """The layers that cells are compared by, and what tells them from others."""
+def compared_layers(at_hand: OpenEvidence, by: str) -> tuple[xr.DataArray, str]:
+    """The layers that cells are compared by, and what tells them from others.
+
+    Parameters
+    ----------
+    at_hand : OpenEvidence
+    by : {"evidence", "embedding"}
+
+    Raises
+    ------
+    StudyError
+        If ``by`` is neither, or there is no embedding of these cells.
+    """
+    if by not in ("evidence", "embedding"):
+        raise StudyError(f"by is {by!r}: one of evidence, embedding.")
     if by == "evidence":
         return at_hand.evidence, by
     store = at_hand.run.path / EMBEDDING

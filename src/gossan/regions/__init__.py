@@ -1,5 +1,6 @@
-"""Regions: ground that belongs together by its evidence, found without any deposit."""
+"""Ground that belongs together by its evidence, and ground like a chosen place."""
 
+from gossan.regions.analogues import shared_departures, similarity_map
 from gossan.regions.clusters import (
     CLUSTERINGS,
     STABLE,
@@ -26,4 +27,6 @@ __all__ = [
     "region_names",
     "region_outlines",
     "region_table",
+    "shared_departures",
+    "similarity_map",
 ]

@@ -5,7 +5,7 @@ from gossan.report.comparison import ComparisonInputs, render_comparison
 from gossan.report.contributions import contribution_maps, contribution_range
 from gossan.report.html import render_report
 from gossan.report.inputs import PretrainingShown, ReportInputs, TransferShown
-from gossan.report.regions import choice_figure, profile_figure, region_map
+from gossan.report.regions import analogue_map, choice_figure, profile_figure, region_map
 from gossan.report.shares import area_thresholds
 from gossan.report.styles import (
     agreement_style,
@@ -29,6 +29,7 @@ __all__ = [
     "TransferShown",
     "Verdict",
     "agreement_style",
+    "analogue_map",
     "annotation_style",
     "area_thresholds",
     "choice_figure",

@@ -8,10 +8,11 @@ import pandas as pd
 import xarray as xr
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from gossan.report.figures import shortened
 from gossan.report.maps import KNOWN
-from gossan.report.shares import thinning
+from gossan.report.shares import MAP_AREAS, thinning
 from gossan.report.sheet import Sheet
 from gossan.report.theme import (
     INK,
@@ -19,6 +20,7 @@ from gossan.report.theme import (
     RUST,
     SIGNED_COLOURS,
     SLATE,
+    class_colours,
     new_figure,
     region_colours,
     themed,
@@ -26,6 +28,7 @@ from gossan.report.theme import (
 
 PROFILE_LAYERS = 24
 _NAMED = 26
+_QUERY = {"marker": "s", "s": 16, "facecolor": SLATE, "edgecolor": "white", "linewidth": 0.6}
 _STRONGEST = 3.0
 """Robust deviations at which the colours of a profile end."""
 
@@ -68,6 +71,48 @@ def region_map(
         if deposits is not None and len(deposits):
             sheet.points(deposits, KNOWN)
             sheet.legend_symbols("Deposits", [(KNOWN, "known")])
+        return sheet.finish()
+
+
+def analogue_map(
+    similarity: xr.DataArray,
+    query: gpd.GeoDataFrame,
+    areas: gpd.GeoDataFrame,
+    *,
+    width: float = 9.0,
+) -> Figure:
+    """Map how like a chosen place all ground is, by share of the area, with the best areas.
+
+    Parameters
+    ----------
+    similarity : xarray.DataArray
+        ``(y, x)`` with a CRS.
+    query : geopandas.GeoDataFrame
+        Points of the chosen place.
+    areas : geopandas.GeoDataFrame
+        Polygons with a ``rank``.
+    width : float, default 9
+        Inches across.
+    """
+    colours = class_colours(len(MAP_AREAS) + 1)[::-1]
+    with themed():
+        sheet = Sheet.of(similarity, width)
+        sheet.draw_areas(similarity, MAP_AREAS, colours)
+        sheet.legend_areas("Likeness, by share of area", MAP_AREAS, colours)
+        sheet.points(query, _QUERY, among=1)
+        sheet.legend_symbols("Chosen", [(_QUERY, "the place itself")])
+        for place, rank in zip(areas.geometry.representative_point(), areas["rank"], strict=True):
+            sheet.axes.annotate(
+                str(rank),
+                (place.x, place.y),
+                xytext=(5, 5),
+                textcoords="offset points",
+                fontsize=8,
+                weight="bold",
+                color=SLATE,
+                path_effects=[withStroke(linewidth=2.2, foreground="white")],
+                zorder=6,
+            )
         return sheet.finish()
 
 

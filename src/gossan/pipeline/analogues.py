@@ -1,0 +1,253 @@
+"""Search a study's area for ground like a deposit, a place or a polygon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from rasterio.features import rasterize
+
+from gossan import io
+from gossan.evidence import study_grid, valid_cells
+from gossan.exceptions import StudyError
+from gossan.grid import Grid
+from gossan.mistakes import suggest
+from gossan.pipeline.folder import Progress, run_folder
+from gossan.pipeline.inputs import opened_evidence
+from gossan.pipeline.regions import compared_layers
+from gossan.pipeline.settings import read_deposits
+from gossan.regions import shared_departures, similarity_map
+from gossan.report import (
+    analogue_map,
+    area_thresholds,
+    coordinate,
+    layer_styles,
+    peaks_style,
+    png_bytes,
+    score_style,
+    targets_style,
+)
+from gossan.study import Study, Vector
+from gossan.targets import find_targets
+
+MAP = "analogues.tif"
+_SEVERAL = 8
+"""Names listed where a name fits several deposits."""
+
+
+@dataclass(frozen=True)
+class AnaloguesFound:
+    """What :func:`analogues_study` found.
+
+    Attributes
+    ----------
+    path : Path
+        The run folder.
+    query : str
+        The chosen place, in words.
+    areas : geopandas.GeoDataFrame
+        The best matching areas away from it, best first: ``rank``, ``similarity`` at the peak,
+        ``mean_similarity``, ``area_km2``, ``easting``, ``northing``, ``nearest_deposit``,
+        ``distance_m`` to that, ``alike``: the layers that make them alike.
+    """
+
+    path: Path
+    query: str
+    areas: gpd.GeoDataFrame
+
+
+def analogues_study(
+    study: Study,
+    *,
+    like: str | None = None,
+    at: tuple[float, float] | None = None,
+    within: Path | None = None,
+    by: Literal["evidence", "embedding"] = "evidence",
+    count: int = 10,
+    output: Path | None = None,
+    progress: Progress | None = None,
+) -> AnaloguesFound:
+    """Search for ground like a known deposit, a place, or a polygon; one of them is given.
+
+    The run folder gets ``analogues.tif`` and ``analogues.gpkg``, styled for QGIS, ``analogues.png``
+    and ``analogues.json``.
+
+    Parameters
+    ----------
+    study : Study
+    like : str, optional
+        Name of a known deposit, or a part of it that no other has.
+    at : (float, float), optional
+        Easting and northing in the study's CRS.
+    within : path, optional
+        A vector file of polygons.
+    by : {"evidence", "embedding"}, default "evidence"
+        As :func:`regions_study` takes it.
+    count : int, default 10
+        Areas listed.
+    output : path, optional
+        Run folder; default as :func:`run_study`'s.
+    progress : callable, optional
+        Called with (stage, steps done, steps in all).
+
+    Raises
+    ------
+    StudyError
+        If not one of the three is given, a name fits no deposit or several, or the place has no
+        evidence.
+    SurveyDataError
+        If the place departs from the area's middle in no layer.
+    """
+    if sum(given is not None for given in (like, at, within)) != 1:
+        raise StudyError("Say what to look for: one of --like NAME, --at E N, --within FILE.")
+    if count < 1:
+        raise StudyError(f"{count} areas: at least 1 is needed.")
+    grid = study_grid(study)
+    if like is not None:
+        words, cells = _deposit(study, read_deposits(study), like, grid)
+    elif at is not None:
+        words, cells = _place(*at, grid)
+    else:
+        words, cells = _polygon(Path(str(within)), grid)
+    with opened_evidence(study, run_folder(study, output), progress) as at_hand:
+        evidence, deposits = at_hand.evidence, at_hand.deposits
+        cells = _with_evidence(cells, evidence, words)
+        run = at_hand.run
+        run.progress("analogues", 0, 1)
+        layers, _ = compared_layers(at_hand, by)
+        scale: Literal["ranks", "deviations"] = "ranks" if by == "evidence" else "deviations"
+        similarity = similarity_map(layers, cells, scale=scale, random_state=study.seed)
+        areas = _areas(study, similarity, cells, deposits, evidence, count)
+        _write(run.path, similarity, areas, cells, words, by)
+        run.progress("analogues", 1, 1)
+    return AnaloguesFound(run.path, words, areas)
+
+
+def _deposit(
+    study: Study, deposits: gpd.GeoDataFrame, like: str, grid: Grid
+) -> tuple[str, npt.NDArray[np.int64]]:
+    """The footprint of the deposit of a name."""
+    names = deposits["name"].astype(str)
+    chosen = np.flatnonzero(names.str.casefold() == like.casefold())
+    if len(chosen) == 0:
+        chosen = np.flatnonzero(names.str.casefold().str.contains(like.casefold(), regex=False))
+    if len(chosen) == 0:
+        raise StudyError(f"No known deposit is named {like!r}.{suggest(like, sorted(set(names)))}")
+    if len(chosen) > 1:
+        several = [
+            f"{names.iloc[k]} at {coordinate(deposits.geometry.iloc[k].x)} E, "
+            f"{coordinate(deposits.geometry.iloc[k].y)} N"
+            for k in chosen[:_SEVERAL]
+        ]
+        more = ", …" if len(chosen) > _SEVERAL else ""
+        raise StudyError(
+            f"{len(chosen)} known deposits fit {like!r}: {'; '.join(several)}{more}. Give the "
+            "whole name of one, or --at its place."
+        )
+    point = deposits.geometry.iloc[chosen[0]]
+    _, centre = _place(point.x, point.y, grid)
+    reach = study.known.footprint // 2
+    around = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T + centre
+    inside = ((around >= 0) & (around < grid.shape)).all(axis=1)
+    return str(names.iloc[chosen[0]]), around[inside]
+
+
+def _place(easting: float, northing: float, grid: Grid) -> tuple[str, npt.NDArray[np.int64]]:
+    rows, columns = grid.locate([easting], [northing])
+    words = f"{coordinate(easting)} E, {coordinate(northing)} N"
+    if rows[0] < 0:
+        west, south, east, north = (coordinate(bound) for bound in grid.bounds)
+        raise StudyError(
+            f"{words} lies outside the study, which reaches from {west} to {east} E and from "
+            f"{south} to {north} N ({grid.crs.name})."
+        )
+    return words, np.column_stack([rows, columns])
+
+
+def _polygon(file: Path, grid: Grid) -> tuple[str, npt.NDArray[np.int64]]:
+    places = io.read_vector(Vector(name=file.stem, file=str(file)), file, grid.crs)
+    polygons = places.geometry[places.geom_type.isin(["Polygon", "MultiPolygon"])]
+    if not len(polygons):
+        raise StudyError(f"{file} holds no polygon. Give an area, or a place with --at.")
+    held = rasterize(
+        [(shape, 1) for shape in polygons],
+        out_shape=grid.shape,
+        transform=grid.transform,
+        all_touched=True,
+        dtype="uint8",
+    )
+    cells = np.argwhere(held == 1)
+    if not len(cells):
+        raise StudyError(f"The polygons of {file} lie outside the study.")
+    return f"the {len(cells):,} cells of {file.name}", cells
+
+
+def _with_evidence(
+    cells: npt.NDArray[np.int64], evidence: xr.DataArray, words: str
+) -> npt.NDArray[np.int64]:
+    kept = cells[valid_cells(evidence)[tuple(cells.T)]]
+    if not len(kept):
+        raise StudyError(f"There is no evidence at {words}: nothing says what it is like.")
+    return kept
+
+
+def _areas(
+    study: Study,
+    similarity: xr.DataArray,
+    cells: npt.NDArray[np.int64],
+    deposits: gpd.GeoDataFrame | None,
+    evidence: xr.DataArray,
+    count: int,
+) -> gpd.GeoDataFrame:
+    """The best matching areas away from the query, as polygons."""
+    grid = Grid.from_dataarray(similarity)
+    query = np.full(grid.shape, -1, dtype=np.int8)
+    query[tuple(cells.T)] = 1
+    known = deposits if deposits is not None else _no_deposits(grid)
+    spread = similarity.copy(data=np.full(grid.shape, np.nan, dtype=np.float32))
+    found, _ = find_targets(
+        similarity.assign_coords(spread=(("y", "x"), spread.to_numpy())),
+        grid.to_dataarray(query),
+        known,
+        count=count,
+        min_distance=study.targets.min_distance,
+    )
+    peaks = found[["row", "column"]].to_numpy()
+    found["alike"] = shared_departures(evidence, cells, peaks, random_state=study.seed)
+    renamed = {"score": "similarity", "mean_score": "mean_similarity"}
+    return found.rename(columns=renamed).drop(columns=["spread", "row", "column"])
+
+
+def _no_deposits(grid: Grid) -> gpd.GeoDataFrame:
+    return gpd.GeoDataFrame({"name": []}, geometry=gpd.points_from_xy([], []), crs=grid.crs)
+
+
+def _write(
+    path: Path,
+    similarity: xr.DataArray,
+    areas: gpd.GeoDataFrame,
+    cells: npt.NDArray[np.int64],
+    words: str,
+    by: str,
+) -> None:
+    grid = Grid.from_dataarray(similarity)
+    io.write_map(path / MAP, similarity, bands=("similarity",))
+    thresholds = area_thresholds(similarity.to_numpy())
+    io.write_text(path / "analogues.qml", score_style(thresholds))
+    points = areas.drop(columns="geometry").set_geometry(
+        gpd.points_from_xy(areas["easting"], areas["northing"], crs=areas.crs)
+    )
+    styles = layer_styles({"targets": targets_style(len(areas)), "points": peaks_style()})
+    io.write_targets(path / "analogues.gpkg", areas, points, styles=styles)
+    chosen = gpd.GeoDataFrame(
+        geometry=gpd.points_from_xy(*grid.coordinates(*cells.T).T), crs=grid.crs
+    )
+    io.write_bytes(path / "analogues.png", png_bytes(analogue_map(similarity, chosen, areas)))
+    told: Sequence[dict[str, object]] = areas.drop(columns="geometry").to_dict("records")
+    io.write_json(path / "analogues.json", {"query": words, "by": by, "areas": told})
