@@ -25,6 +25,7 @@ from gossan.cli.terminal import (
     print_findings,
     print_held_out,
     print_leaning,
+    print_predicted,
     print_regions,
     print_run,
     print_source,
@@ -301,6 +302,31 @@ def analogues(
             progress=progress,
         )
     print_analogues(found)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A run folder, or the folder model in it.")],
+    study: StudyFile,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="Take layers that the study lacks as missing."),
+    ] = False,
+    output: Output = None,
+) -> None:
+    """Map another area by a trained model, and where it has seen nothing like the ground."""
+    from gossan.pipeline import predict_study
+    from gossan.study import read_study
+
+    with resumable(), progress_bars() as progress:
+        found = predict_study(
+            model,
+            read_study(study),
+            output=output,
+            allow_missing=allow_missing,
+            progress=progress,
+        )
+    print_predicted(found)
 
 
 @app.command()

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from gossan.pipeline import AnaloguesFound, Explanation, RegionsFound
+    from gossan.pipeline import AnaloguesFound, Explanation, Predicted, RegionsFound
 
+_MOSTLY_UNLIKE = 0.5
 # Where the output is no terminal, lines are as long as they are.
 _WIDTH = None if sys.stdout.isatty() else 200
 out = Console(highlight=False, emoji=False, soft_wrap=True, width=_WIDTH)
@@ -274,6 +275,23 @@ def print_leaning(table: pd.DataFrame) -> None:
     )
     shown = table.reset_index().round(4)
     print_table(shown.rename(columns={"importance": "fall of AUC", "spread": "±"}))
+
+
+def print_predicted(found: Predicted) -> None:
+    """How much of the area the model has seen nothing like, and the files."""
+    out.print(
+        f"Mapped by {plain(found.method)}, trained on {plain(found.trained_on)}. No deposit of "
+        "this area was held out: nothing is measured of how well it does here."
+    )
+    if found.missing:
+        out.print(f"Missing in every cell: {plain(', '.join(found.missing))}.")
+    share = f"{100 * found.unlike:.0f} % of the area is unlike all that the model has seen"
+    if found.unlike > _MOSTLY_UNLIKE:
+        out.print(f"[bold]{share}:[/] your data cannot say whether its scores there mean anything.")
+    else:
+        out.print(f"{share}: there its scores are guesses.")
+    for name in ("predicted.tif", "applicability.tif", "predicted.png"):
+        out.print(f"            {plain(found.path / name)}")
 
 
 def print_regions(found: RegionsFound) -> None:

@@ -24,7 +24,7 @@ from gossan.io.maps import (
     write_regions_map,
     write_targets,
 )
-from gossan.io.models import WEIGHTS, load_model, save_model
+from gossan.io.models import WEIGHTS, load_model, read_seen, save_model, write_seen
 from gossan.io.rasters import is_raster, open_raster, raster_grid, read_cells
 from gossan.io.runs import (
     ArrayFolder,
@@ -84,6 +84,7 @@ __all__ = [
     "read_map",
     "read_numbered_points",
     "read_points",
+    "read_seen",
     "read_table",
     "read_targets",
     "read_vector",
@@ -103,6 +104,7 @@ __all__ = [
     "write_map_blocks",
     "write_regions",
     "write_regions_map",
+    "write_seen",
     "write_targets",
     "write_text",
     "write_weights",

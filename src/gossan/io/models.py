@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import skops.io
 from sklearn.base import BaseEstimator
 from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
@@ -23,6 +25,7 @@ from sklearn.tree._tree import Tree
 from gossan.exceptions import SurveyDataError
 from gossan.io.digests import file_digest
 from gossan.io.files import read_json, reading, replacing, write_json
+from gossan.io.maps import write_log
 from gossan.io.weights import read_weights, write_weights
 
 FORMAT_VERSION = 1
@@ -83,6 +86,28 @@ def save_model(
     with replacing(folder / "model.skops") as partial:
         partial.write_bytes(content)
     write_json(folder / "model.json", {**description, "format": FORMAT_VERSION})
+
+
+def write_seen(file: str | os.PathLike[str], values: npt.NDArray[Any], layers: list[str]) -> None:
+    """Write a sample of the cells that a model saw, (n, layers), as Parquet."""
+    write_log(file, [pd.DataFrame(np.asarray(values, dtype=np.float32), columns=layers)])
+
+
+def read_seen(file: str | os.PathLike[str], layers: list[str]) -> npt.NDArray[np.float32]:
+    """Read what :func:`write_seen` wrote.
+
+    Raises
+    ------
+    SurveyDataError
+        If it is missing or damaged, or holds other layers.
+    """
+    with reading(Path(file), "what a model has seen"):
+        table = pd.read_parquet(file)
+    if list(table.columns) != layers:
+        raise SurveyDataError(
+            f"{file} holds other layers than the model beside it. Run the model's study again."
+        )
+    return table.to_numpy(dtype=np.float32)
 
 
 def load_model(folder: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:

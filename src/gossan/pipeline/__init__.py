@@ -11,6 +11,7 @@ from gossan.pipeline.explain import (
 )
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
 from gossan.pipeline.keys import input_digests, stage_keys
+from gossan.pipeline.predict import Predicted, predict_study
 from gossan.pipeline.pretrain import pretrain_study
 from gossan.pipeline.regions import RegionsFound, regions_study
 from gossan.pipeline.run import report_inputs, run_study
@@ -27,6 +28,7 @@ from gossan.pipeline.transfer import train_source_study
 __all__ = [
     "AnaloguesFound",
     "Explanation",
+    "Predicted",
     "Progress",
     "RegionsFound",
     "RunFolder",
@@ -40,6 +42,7 @@ __all__ = [
     "layers_by_blocks",
     "map_contributions",
     "other_occurrences",
+    "predict_study",
     "pretrain_study",
     "read_deposits",
     "regions_study",

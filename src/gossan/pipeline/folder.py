@@ -21,13 +21,15 @@ Progress = Callable[[str, int, int], None]
 """Told (stage, steps done, steps in all) while a study runs."""
 MAP = "prospectivity.tif"
 WEIGHTS = f"model/{io.WEIGHTS}"
+SEEN = "model/seen.parquet"
+"""A sample of the cells that the model saw, by which other ground is known to be unlike."""
 CONTRIBUTIONS = ["contributions.tif", "contributions.qml", "contributions.png"]
 
 
 def model_files(study: Study) -> list[str]:
     """Files that a run leaves of its model: a network's weights have one of their own."""
     weights = [WEIGHTS] if METHODS[study.method.name].deep else []
-    return ["model/model.skops", "model/model.json", *weights]
+    return ["model/model.skops", "model/model.json", SEEN, *weights]
 
 
 @dataclass

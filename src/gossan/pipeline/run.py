@@ -23,6 +23,7 @@ from gossan.pipeline.explain import analogues_of, background_sample
 from gossan.pipeline.folder import (
     CONTRIBUTIONS,
     MAP,
+    SEEN,
     WEIGHTS,
     Progress,
     RunFolder,
@@ -65,6 +66,8 @@ from gossan.validate import (
     study_cells,
 )
 
+SEEN_AT_MOST = 2_000
+"""Cells of what a model saw that are kept beside it."""
 _THUMBNAILS = 12
 
 
@@ -229,13 +232,18 @@ def _model(
             cells = study_cells(evidence, labels)
             ensemble = DrawEnsemble(model, sampler, n_draws, study.seed)
             ensemble, _ = ModelView(model, cells).fit(ensemble)
+            layers = [str(name) for name in evidence["layer"].to_numpy()]
             description = {
                 "study": study.name,
                 "method": study.method.model_dump(),
-                "layers": [str(name) for name in evidence["layer"].to_numpy()],
+                "layers": layers,
                 "window": ensemble.window,
             }
             io.save_model(folder, ensemble, description)
+            rng = np.random.default_rng(study.seed)
+            count = len(cells.labels)
+            kept = np.sort(rng.choice(count, min(count, SEEN_AT_MOST), replace=False))
+            io.write_seen(run.path / SEEN, cells.features[kept], layers)
     # Always the saved model, so that a resumed run and a fresh one use the very same object.
     return io.load_model(folder)[0]
 

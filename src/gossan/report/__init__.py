@@ -5,11 +5,13 @@ from gossan.report.comparison import ComparisonInputs, render_comparison
 from gossan.report.contributions import contribution_maps, contribution_range
 from gossan.report.html import render_report
 from gossan.report.inputs import PretrainingShown, ReportInputs, TransferShown
+from gossan.report.maps import predicted_maps
 from gossan.report.regions import analogue_map, choice_figure, profile_figure, region_map
 from gossan.report.shares import area_thresholds
 from gossan.report.styles import (
     agreement_style,
     annotation_style,
+    applicability_style,
     contribution_style,
     labels_style,
     layer_styles,
@@ -31,6 +33,7 @@ __all__ = [
     "agreement_style",
     "analogue_map",
     "annotation_style",
+    "applicability_style",
     "area_thresholds",
     "choice_figure",
     "contribution_maps",
@@ -44,6 +47,7 @@ __all__ = [
     "layer_styles",
     "peaks_style",
     "png_bytes",
+    "predicted_maps",
     "profile_figure",
     "region_map",
     "region_outlines_style",

@@ -32,6 +32,7 @@ from gossan.report.shares import (
     thin_by,
 )
 from gossan.report.sheet import NO_DATA, Panels, Sheet, northward_stretch
+from gossan.report.styles import APPLICABILITY_SHARES
 from gossan.report.theme import (
     AGREED_COLOURS,
     DIFFERING_COLOURS,
@@ -120,6 +121,42 @@ def score_map(
 def anomaly_map(score: xr.DataArray, *, width: float = 9.0) -> Figure:
     """Map the anomaly classes: the top 5 %, 5–15 % and 15–30 % of the area."""
     return score_map(score, areas=ANOMALY_AREAS, width=width)
+
+
+def predicted_maps(score: xr.DataArray, unlike: xr.DataArray, *, width: float = 9.0) -> Figure:
+    """Map the score of a model from elsewhere, beside where it has seen nothing like the ground.
+
+    Parameters
+    ----------
+    score : xarray.DataArray
+        ``(y, x)`` with a CRS.
+    unlike : xarray.DataArray
+        ``(y, x)``, from :func:`gossan.applicability.applicability`.
+    width : float, default 9
+        Inches across.
+    """
+    colours = class_colours(len(ANOMALY_AREAS) + 1)[::-1]
+    shades = agreement_colours(len(APPLICABILITY_SHARES) + 1)
+    with themed():
+        panels = Panels.of(score, 2, width)
+        first, second = panels.maps
+        first.draw_areas(score, ANOMALY_AREAS, colours)
+        values = thin(unlike.to_numpy(), keep="max", limit=second.limit)
+        second.draw(
+            np.where(np.isfinite(values), np.digitize(values, APPLICABILITY_SHARES), np.nan),
+            cmap=ListedColormap(shades),
+            norm=BoundaryNorm(np.arange(len(shades) + 1) - 0.5, len(shades)),
+        )
+        first.axes.set_title("Score", loc="left", pad=4)
+        second.axes.set_title("Unlike what the model saw", loc="left", pad=4)
+        missing, first.missing = first.missing or second.missing, False
+        first.legend_areas(SCORE_TITLE, ANOMALY_AREAS, colours)
+        first.missing = missing
+        shares = [f"{100 * share:.0f} %" for share in APPLICABILITY_SHARES]
+        names = [f"below {shares[0]}", f"{shares[0]} or more", f"{shares[1]} or more"]
+        names.append(f"{shares[2]}: a guess")
+        first.legend_classes("Unlike, by what was seen", list(zip(shades, names, strict=True)))
+        return panels.finish()
 
 
 def anomaly_maps(

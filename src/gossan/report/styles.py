@@ -26,6 +26,8 @@ from gossan.report.theme import (
 
 _HEAD = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _TARGET_CLASSES = (5, 10, 20, 50)
+APPLICABILITY_SHARES = (0.5, 0.8, 0.95)
+"""Shares of the ground seen that part the classes of applicability."""
 # Decision in an annotation → legend, marker, size in mm, colour.
 _ANNOTATION = {
     "unlabelled": ("unlabelled", "square", "0.5", "#d9d4cc"),
@@ -123,6 +125,19 @@ def contribution_style(limit: float) -> str:
     labels = [f"below {texts[0]}", *between, f"above {texts[-1]}"]
     colours = [to_hex(SIGNED_COLOURS(place)) for place in (0.08, 0.3, 0.5, 0.7, 0.92)]
     return _discrete_style(bounds, labels, colours, (-limit, limit))
+
+
+def applicability_style() -> str:
+    """Style ``applicability.tif``: ground like what the model saw, unlike most, unlike all of it.
+
+    Examples
+    --------
+    >>> applicability_style().count("<item ")
+    4
+    """
+    labels = ["ordinary", "unlike half of what was seen", "unlike most", "unlike all: a guess"]
+    bounds = [_just_below(share) for share in APPLICABILITY_SHARES]
+    return _discrete_style(bounds, labels, agreement_colours(len(labels)), (0.0, 1.0))
 
 
 def labels_style() -> str:

@@ -1,0 +1,100 @@
+"""Where evidence is unlike all that a model has seen, so that its score there is a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from sklearn.neighbors import NearestNeighbors
+
+from gossan.exceptions import SurveyDataError
+from gossan.grid import Grid
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+BEYOND = 0.95
+"""Share of the cells seen that lie nearer to one another, beyond which a cell is unlike them."""
+_BLOCK = 256
+_FARTHEST = 10.0
+"""Robust deviations from the median beyond which a value is as far as can be."""
+
+
+def applicability(
+    evidence: xr.DataArray,
+    seen: FloatArray,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> xr.DataArray:
+    """How unlike the ground that a model has seen each cell is, after Meyer & Pebesma (2021).
+
+    Layers are put in robust deviations from the median of what was seen. A cell's distance to the
+    nearest cell seen is set beside those that cells seen have to one another: 0.5 is ordinary,
+    above 0.95 the cell is farther than they are, but for one in twenty, and a score there rests on
+    nothing like it.
+
+    Parameters
+    ----------
+    evidence : xarray.DataArray
+        ``(layer, y, x)``.
+    seen : ndarray of shape (n, layers)
+        Cells that the model has seen, or a sample of them, in the order of the layers.
+    progress : callable, optional
+        Called with (blocks done, blocks in all).
+
+    Returns
+    -------
+    xarray.DataArray
+        ``(y, x)`` float32, 0 to 1: share of the cells seen with a nearer neighbour; NaN without
+        evidence.
+
+    Raises
+    ------
+    SurveyDataError
+        If fewer than ten cells were seen.
+
+    References
+    ----------
+    Meyer, H. & Pebesma, E. (2021). Predicting into unknown space? Estimating the area of
+    applicability of spatial prediction models. Methods in Ecology and Evolution 12, 1620-1633.
+
+    Examples
+    --------
+    >>> seen = np.random.default_rng(0).normal(size=(200, 2))
+    >>> grid = Grid.from_bounds((0, 0, 300, 100), 100, "EPSG:32650")
+    >>> layers = grid.to_dataarray([[[0.0, 9.0, np.nan]], [[0.1, 9.0, np.nan]]])
+    >>> found = applicability(layers, seen).to_numpy()[0]
+    >>> bool(found[0] < 0.9), float(found[1]), bool(np.isnan(found[2]))
+    (True, 1.0, True)
+    """
+    if len(seen) < 10:
+        raise SurveyDataError(
+            f"The model has kept {len(seen)} cells of what it saw, too few to tell what is unlike "
+            "them. Run its study again."
+        )
+    median = np.nan_to_num(np.nanmedian(seen, axis=0))
+    spread = 1.4826 * np.nanmedian(np.abs(seen - median), axis=0)
+    deviation = np.nanstd(seen, axis=0)
+    spread = np.where(spread > 0, spread, np.where(deviation > 0, deviation, 1.0))
+
+    def scaled(values: FloatArray) -> FloatArray:
+        away = np.clip((values - median) / spread, -_FARTHEST, _FARTHEST)
+        return np.nan_to_num(away).astype(np.float32)
+
+    known = scaled(seen)
+    nearest = NearestNeighbors(n_neighbors=1).fit(known)
+    among = np.sort(NearestNeighbors(n_neighbors=2).fit(known).kneighbors(known)[0][:, 1])
+    grid = Grid.from_dataarray(evidence)
+    found = np.full(grid.shape, np.nan, dtype=np.float32)
+    blocks = list(grid.blocks(_BLOCK))
+    for done, (rows, columns) in enumerate(blocks):
+        block = np.asarray(evidence[:, rows, columns].to_numpy())
+        observed = np.isfinite(block).any(axis=0)
+        if observed.any():
+            distance = nearest.kneighbors(scaled(block[:, observed].T))[0][:, 0]
+            found[rows, columns][observed] = np.searchsorted(among, distance) / len(among)
+        if progress is not None:
+            progress(done + 1, len(blocks))
+    return grid.to_dataarray(found, name="applicability")
