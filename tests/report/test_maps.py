@@ -239,3 +239,17 @@ def test_several_anomaly_maps_share_a_legend_and_tell_missing_ground():
     plain = _words(maps.anomaly_maps({"(5, 7)": whole, "(13, 35)": whole}, deposits))
     assert len(words) == len(plain) + 1
     assert set(words) - set(plain) == {"no data"}
+
+
+def test_a_model_from_elsewhere_is_drawn_beside_what_it_never_saw():
+    """Four classes of unlikeness by the shares of the style; missing ground in both."""
+    from gossan.report import predicted_maps
+
+    grid = Grid.from_bounds((0, 0, 500, 100), 100, "EPSG:32650")
+    unlike = grid.to_dataarray(np.array([[0.2, 0.6, 0.9, 0.99, np.nan]], dtype="f4"))
+    score = grid.to_dataarray(np.array([[0.1, 0.2, 0.3, 0.4, np.nan]], dtype="f4"))
+    figure = predicted_maps(score, unlike)
+    drawn = [axes.images[0].get_array() for axes in figure.axes if axes.get_title(loc="left")]
+    assert len(drawn) == 2
+    assert drawn[1][0, :4].tolist() == [0, 1, 2, 3]
+    assert all(np.ma.getmaskarray(values)[0, 4] for values in drawn)

@@ -59,3 +59,21 @@ def test_the_choice_marks_what_was_taken():
     assert set(axes.lines[0].get_xdata()) == {3}
     (text,) = choice_figure(None, 5).axes[0].texts
     assert text.get_text() == "5 regions, as asked for"
+
+
+def test_likeness_is_drawn_by_share_of_area_with_ranks_and_the_place():
+    """The best ground in the first classes, which are the darkest; areas by their rank."""
+    from gossan.report import analogue_map
+
+    likeness = np.linspace(-1, 1, 24).reshape(4, 6).astype("f4")
+    likeness[0, 0] = np.nan
+    place = gpd.GeoDataFrame(geometry=gpd.points_from_xy([500550], [4000050]), crs=GRID.crs)
+    areas = gpd.GeoDataFrame({"rank": [1, 2]}, geometry=place.buffer(50).tolist() * 2, crs=GRID.crs)
+    figure = analogue_map(GRID.to_dataarray(likeness), place, areas)
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.texts] == ["1", "2"]
+    drawn = axes.images[0]
+    assert drawn.get_array()[3, 5] < drawn.get_array()[2, 5] < drawn.get_array()[0, 1]
+    assert np.ma.getmaskarray(drawn.get_array())[0, 0]
+    (query,) = [c for c in axes.collections if len(c.get_offsets()) == 1]
+    assert query.get_offsets().tolist() == [[500550.0, 4000050.0]]
