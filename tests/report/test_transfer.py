@@ -53,6 +53,8 @@ def test_the_chapter_tells_sizes_and_why_and_what_came_from_where(shown, inputs,
     assert "2 of 3 layers have a layer of that name in the source" in text
     assert "The source lacks W" in text
     assert "That is few" in text
+    assert "as if nobody had found them" in text
+    assert "as if nobody had found them" not in render_report(inputs)
     read_page(page)
 
 
