@@ -56,7 +56,7 @@ def test_every_row_of_a_table_has_its_columns(page):
     widths = {}
     for table, width in page.rows:
         widths.setdefault(table, set()).add(width)
-    assert len(widths) == 6
+    assert len(widths) == 7
     assert all(len(found) == 1 for found in widths.values())
 
 
@@ -185,3 +185,15 @@ def test_many_targets_and_deposits_are_kept_short(inputs, read_page):
     assert "The first 50 are listed" in page.text
     details = [attrs for tag, attrs in page.tags if tag == "details"]
     assert "open" not in details[0]
+
+
+def test_the_first_page_says_where_to_go_first(inputs, read_page):
+    """Five targets at most, each with its layers and what is not known; none without targets."""
+    page = read_page(render_report(inputs))
+    told = page.text
+    assert "Where to go first" in told
+    summary = told[told.index("Where to go first") : told.index("lifted most by")]
+    assert "does not say" in summary
+    assert told.count("target") > 5
+    without = read_page(render_report(dataclasses.replace(inputs, targets=None)))
+    assert "Where to go first" not in without.text

@@ -78,8 +78,17 @@ def render_report(inputs: ReportInputs) -> str:
         verdict=words.verdict(inputs.evaluation),
         tiles=_tiles(inputs),
         facts=_facts(inputs.score, inputs),
+        decisions=_decisions(inputs),
         sections=[(key, title, content) for key, title, content in sections if content is not None],
     )
+
+
+def _decisions(inputs: ReportInputs) -> tables.Table | None:
+    """The first targets on one page; None where there are none."""
+    if inputs.targets is None or not len(inputs.targets):
+        return None
+    n_layers = None if inputs.importance is None else len(inputs.importance)
+    return tables.decision_table(inputs.targets, n_layers)
 
 
 def target_groups(

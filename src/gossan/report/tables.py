@@ -109,6 +109,56 @@ def target_table(targets: gpd.GeoDataFrame, letters: Sequence[str], *, limit: in
     return frame_table(frame, _TARGET_COLUMNS)
 
 
+def decision_table(targets: gpd.GeoDataFrame, n_layers: int | None, *, limit: int = 5) -> Table:
+    """Lay out the first targets for whoever decides: where, how sure, why, what is not known.
+
+    Parameters
+    ----------
+    targets : geopandas.GeoDataFrame
+        As :class:`ReportInputs` holds them.
+    n_layers : int or None
+        Layers of the evidence; None where that is not told.
+    limit : int, default 5
+
+    Examples
+    --------
+    >>> targets = gpd.GeoDataFrame({
+    ...     "rank": [1], "easting": [512300.0], "northing": [4120750.0], "score": [0.91],
+    ...     "spread": [0.04], "drivers": ["Sn (+0.21, 98th percentile); K (+0.1, missing)"],
+    ...     "nearest_deposit": ["Old Mine"], "distance_m": [3100.0], "layers_observed": [38]})
+    >>> [cell.text for cell in decision_table(targets, 42).rows[0]]
+    ... # doctest: +NORMALIZE_WHITESPACE
+    ['1', '512300 E, 4120750 N', '0.91 ± 0.04', 'Sn; K', '3.1 km from Old Mine',
+     '4 of 42 layers']
+    """
+    rows = []
+    for target in targets.head(limit).to_dict("records"):
+        spread = number(target.get("spread"), 2)
+        sure = number(target["score"], 2) + (f" ± {spread}" if spread != "–" else "")
+        drivers = [text.split(" (")[0] for text in driver_texts(target.get("drivers"))]
+        nearest = target.get("nearest_deposit")
+        away = f"{distance(target.get('distance_m', math.nan))} from {nearest}" if nearest else "–"
+        observed = target.get("layers_observed")
+        unknown = "–"
+        if n_layers and observed is not None:
+            missing = n_layers - int(observed)
+            unknown = f"{missing} of {n_layers} layers" if missing else "no layer is missing"
+        place = "–"
+        if {"easting", "northing"} <= target.keys():
+            place = f"{coordinate(target['easting'])} E, {coordinate(target['northing'])} N"
+        told = [str(target["rank"]), place, sure, "; ".join(drivers[:_DRIVERS_SHOWN]) or "–"]
+        rows.append([Cell(text) for text in (*told, away, unknown)])
+    heads = [
+        Column("target", "number"),
+        Column("where its peak lies"),
+        Column("score, ± over draws", "number"),
+        Column("lifted most by", "name"),
+        Column("nearest known deposit", "name"),
+        Column("not known there"),
+    ]
+    return Table(heads, rows)
+
+
 def importance_table(importance: pd.DataFrame, *, limit: int) -> Table:
     """Lay out the most important layers as bars."""
     frame = _with_layer(importance).sort_values("importance", ascending=False, kind="stable")
