@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
+from sklearn.preprocessing import StandardScaler
 
 import gossan as gs
 from gossan import io
@@ -70,7 +71,7 @@ def test_mistakes_are_told(gossan, study_file, other, tmp_path):
     """A folder without a model, one without what it saw, layers that are lacking."""
     refused = gossan("predict", tmp_path, other)
     assert refused.returncode == 1
-    assert "model.json" in refused.stderr
+    assert "holds no model: give the folder of a run" in " ".join(refused.stderr.split())
     assert gossan("run", study_file).returncode == 0
     trained = run_of(study_file)
     text = other.read_text()
@@ -81,9 +82,21 @@ def test_mistakes_are_told(gossan, study_file, other, tmp_path):
     assert "lacks 1 of the model's" in told
     assert "'magnetics' and 'magnetic field'" in told
     assert "--allow-missing" in told
-    (trained / "model" / "seen.parquet").write_bytes(b"PAR1 no")
     other.write_text(text)
+    seen = trained / "model" / "seen.parquet"
+    whole = seen.read_bytes()
+    seen.write_bytes(whole[:-40] + bytes(20) + whole[-20:])
     refused = gossan("predict", trained, other)
     assert refused.returncode == 1
-    assert "seen.parquet" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert "seen.parquet is not the file that was written with the model" in refused.stderr
+    seen.write_bytes(whole)
+    file = trained / "model" / "model.json"
+    description = io.read_json(file)
+    io.write_json(file, {name: v for name, v in description.items() if name != "layers"})
+    refused = gossan("predict", trained, other)
+    assert refused.returncode == 1
+    assert "is no description of a model (layers: Field required)" in refused.stderr
+    io.save_model(trained / "model", StandardScaler().fit([[0.0], [1.0]]), description)
+    refused = gossan("predict", trained, other)
+    assert refused.returncode == 1
+    assert "holds StandardScaler and no model that a run left" in " ".join(refused.stderr.split())

@@ -55,6 +55,30 @@ def test_pretrain_run_explain(gossan, study_file):
     assert gossan("run", study_file).returncode == 0
     assert "embedding" in io.read_json(folder / "manifest.json")["reused"]
     assert (folder / "report.html").read_bytes() == report
+    _check_ground_by_embedding(gossan, study_file, folder, place)
+
+
+def _check_ground_by_embedding(gossan, study_file, folder, place) -> None:
+    """Regions and analogues by the embedding; a damaged or stale one is refused by name."""
+    by = ("--by", "embedding")
+    result = gossan("regions", study_file, *by, "--count", "3")
+    assert result.returncode == 0, result.stderr
+    assert gossan("analogues", study_file, *by, "--at", *place).returncode == 0
+    text = study_file.read_text()
+    study_file.write_text(
+        text.replace("parameters = { backbone", "parameters = { members = 2, backbone")
+    )
+    assert study_file.read_text() != text
+    for verb in (("regions", study_file, *by), ("analogues", study_file, *by, "--at", *place)):
+        refused = gossan(*verb)
+        assert refused.returncode == 1
+        assert "is not the embedding of this study as it is" in " ".join(refused.stderr.split())
+    study_file.write_text(text)
+    chunks = sorted((folder / "embedding.zarr" / "evidence" / "c").rglob("*"))
+    next(chunk for chunk in chunks if chunk.is_file()).unlink()
+    refused = gossan("regions", study_file, *by)
+    assert refused.returncode == 1
+    assert "is not the embedding of this study as it is" in " ".join(refused.stderr.split())
 
 
 def _check_what_was_learnt(folder: Path) -> None:

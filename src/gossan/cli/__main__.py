@@ -2,4 +2,5 @@
 
 from gossan.cli.commands import main
 
-main()
+if __name__ == "__main__":  # and not where a model file names it
+    main()

@@ -88,19 +88,27 @@ def save_model(
     write_json(folder / "model.json", {**description, "format": FORMAT_VERSION})
 
 
-def write_seen(file: str | os.PathLike[str], values: npt.NDArray[Any], layers: list[str]) -> None:
-    """Write a sample of the cells that a model saw, (n, layers), as Parquet."""
+def write_seen(file: str | os.PathLike[str], values: npt.NDArray[Any], layers: list[str]) -> str:
+    """Write a sample of the cells that a model saw, (n, layers), as Parquet; give its SHA-256."""
     write_log(file, [pd.DataFrame(np.asarray(values, dtype=np.float32), columns=layers)])
+    return file_digest(Path(file))
 
 
-def read_seen(file: str | os.PathLike[str], layers: list[str]) -> npt.NDArray[np.float32]:
-    """Read what :func:`write_seen` wrote.
+def read_seen(
+    file: str | os.PathLike[str], layers: list[str], digest: str | None
+) -> npt.NDArray[np.float32]:
+    """Read what :func:`write_seen` wrote and gave the SHA-256 of.
 
     Raises
     ------
     SurveyDataError
-        If it is missing or damaged, or holds other layers.
+        If it is missing or another file, or holds other layers.
     """
+    if Path(file).exists() and file_digest(Path(file)) != digest:
+        raise SurveyDataError(
+            f"{file} is not the file that was written with the model beside it: it is of another "
+            "run, or was changed. Run the study again."
+        )
     with reading(Path(file), "what a model has seen"):
         table = pd.read_parquet(file)
     if list(table.columns) != layers:
@@ -180,9 +188,10 @@ def _give_weights(networks: list[dict[str, Any]], file: Path, digest: str | None
             "run, or was changed. Run the study again."
         )
     weights, _ = read_weights(file)
-    for name, value in weights.items():
-        number, _, own = name.partition("/")
-        networks[int(number)]["weights"][own] = value
+    with reading(file, "the weights of the model beside it"):
+        for name, value in weights.items():
+            number, _, own = name.partition("/")
+            networks[int(number)]["weights"][own] = value
 
 
 def _is_trusted(name: str) -> bool:

@@ -133,6 +133,8 @@ def _deposit(
     study: Study, deposits: gpd.GeoDataFrame, like: str, grid: Grid
 ) -> tuple[str, npt.NDArray[np.int64]]:
     """The footprint of the deposit of a name."""
+    if not like.strip():
+        raise StudyError("--like is empty: give the name of a known deposit.")
     names = deposits["name"].astype(str)
     chosen = np.flatnonzero(names.str.casefold() == like.casefold())
     if len(chosen) == 0:
@@ -172,6 +174,7 @@ def _place(easting: float, northing: float, grid: Grid) -> tuple[str, npt.NDArra
 
 def _polygon(file: Path, grid: Grid) -> tuple[str, npt.NDArray[np.int64]]:
     places = io.read_vector(Vector(name=file.stem, file=str(file)), file, grid.crs)
+    places = places.explode()  # collections into what they hold
     polygons = places.geometry[places.geom_type.isin(["Polygon", "MultiPolygon"])]
     if not len(polygons):
         raise StudyError(f"{file} holds no polygon. Give an area, or a place with --at.")

@@ -60,14 +60,14 @@ class OpenEvidence:
     Attributes
     ----------
     run : RunFolder
-    key : str
-        Hash of what evidence and deposits are made from.
+    keys : dict
+        Hash of what each stage is made from.
     evidence : xarray.DataArray
     deposits : geopandas.GeoDataFrame or None
     """
 
     run: RunFolder
-    key: str
+    keys: dict[str, str]
     evidence: xr.DataArray
     deposits: gpd.GeoDataFrame | None
 
@@ -76,15 +76,15 @@ class OpenEvidence:
 def opened_evidence(study: Study, path: Path, progress: Progress | None) -> Iterator[OpenEvidence]:
     """Hold a study's run folder, and make the evidence there; a study without deposits has it."""
     refuse_foreign(path)
-    with io.folder_lock(path):
+    with io.folder_lock(path), io.networks_kept(path / ".stages" / "networks"):
         claim(path, study)
         run = RunFolder(path, progress or (lambda *_: None))
         digests = input_digests(study)
-        keys = stage_keys(study, digests)
+        keys = stage_keys(study, digests, study_decisions(study, path))
         deposits = None if study.deposits is None else read_deposits(study)
         evidence = evidence_stage(study, run, keys["evidence"])
         refuse_changed(study, run, digests)
-        yield OpenEvidence(run, keys["labels"], evidence, deposits)
+        yield OpenEvidence(run, keys, evidence, deposits)
 
 
 @contextmanager

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gossan import io
 from gossan.applicability import BEYOND, applicability
-from gossan.exceptions import StudyError
+from gossan.draws import DrawEnsemble
+from gossan.exceptions import StudyError, SurveyDataError
 from gossan.mistakes import near_names
 from gossan.pipeline.folder import SEEN, Progress, run_folder
 from gossan.pipeline.inputs import opened_evidence
@@ -85,9 +88,15 @@ def predict_study(
         If the study lacks layers of the model.
     """
     folder = model / "model" if (model / "model").is_dir() else model
+    if not (folder / "model.json").exists():
+        raise StudyError(
+            f"{model} holds no model: give the folder of a run, such as runs/<name>. `gossan run` "
+            "leaves one there."
+        )
     estimator, description = io.load_model(folder)
-    layers = [str(name) for name in description["layers"]]
-    seen = io.read_seen(folder / Path(SEEN).name, layers)
+    told = _described(folder, estimator, description)
+    layers = told.layers
+    seen = io.read_seen(folder / Path(SEEN).name, layers, told.seen)
     tell = progress or (lambda *_: None)
     with opened_evidence(study, run_folder(study, output), progress) as at_hand:
         evidence, missing = _of_layers(at_hand.evidence, layers, study, allow_missing=allow_missing)
@@ -97,13 +106,50 @@ def predict_study(
         )
         found = Predicted(
             path=at_hand.run.path,
-            trained_on=str(description["study"]),
-            method=str(description["method"]["name"]),
+            trained_on=told.study,
+            method=str(told.method.get("name")),
             unlike=float((unlike.to_numpy() > BEYOND).sum() / np.isfinite(unlike).sum()),
             missing=missing,
         )
         _write(found, score, unlike)
     return found
+
+
+class _Description(BaseModel):
+    """What a run says of its model, as far as it is read here."""
+
+    model_config = ConfigDict(strict=True)
+
+    study: str
+    method: dict[str, Any]
+    layers: Annotated[list[str], Field(min_length=1)]
+    seen: str
+
+
+def _described(folder: Path, estimator: Any, description: dict[str, Any]) -> _Description:
+    """The description of a model, and that the two belong together."""
+    try:
+        told = _Description.model_validate(description)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SurveyDataError(
+            f"{folder / 'model.json'} is no description of a model ({where}: {first['msg']}). Run "
+            "the model's study again."
+        ) from error
+    members = getattr(estimator, "members_", None)
+    count = getattr(members[0], "n_features_in_", None) if members else None
+    if not isinstance(estimator, DrawEnsemble) or not members:
+        raise SurveyDataError(
+            f"{folder / 'model.skops'} holds {type(estimator).__name__} and no model that a run "
+            "left. Run the model's study again."
+        )
+    if count not in (None, len(told.layers)) and not hasattr(estimator.estimator, "look_at"):
+        raise SurveyDataError(
+            f"{folder / 'model.skops'} was fitted to {count} layers and model.json tells of "
+            f"{len(told.layers)}: they are of two runs. Run the model's study again."
+        )
+    return told
 
 
 def _of_layers(

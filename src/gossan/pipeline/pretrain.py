@@ -10,7 +10,7 @@ from typing import Any
 from gossan import io
 from gossan.exceptions import StudyError
 from gossan.pipeline.folder import Progress, refuse_unwritable, run_folder
-from gossan.pipeline.inputs import OpenStudy, opened
+from gossan.pipeline.inputs import OpenEvidence, opened_evidence
 from gossan.pipeline.settings import masked_autoencoders
 from gossan.study import Study
 
@@ -65,7 +65,9 @@ def pretrain_study(
     tell = progress or (lambda *_: None)
     with ExitStack() as stack:
         at_hand = [
-            stack.enter_context(opened(each, run_folder(each), _called(tell, each, len(studies))))
+            stack.enter_context(
+                opened_evidence(each, run_folder(each), _called(tell, each, len(studies)))
+            )
             for each in studies
         ]
         _refuse_strange(studies, at_hand)
@@ -93,7 +95,7 @@ def _refuse_twice(studies: Sequence[Study]) -> None:
         named[study.name] = file
 
 
-def _refuse_strange(studies: Sequence[Study], at_hand: Sequence[OpenStudy]) -> None:
+def _refuse_strange(studies: Sequence[Study], at_hand: Sequence[OpenEvidence]) -> None:
     """Layers are matched by name: an area without any of the first's has nothing to add to it."""
     layers = [set(found.evidence["layer"].to_numpy().astype(str)) for found in at_hand]
     for study, own in zip(studies[1:], layers[1:], strict=True):

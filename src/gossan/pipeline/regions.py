@@ -105,7 +105,9 @@ def regions_study(
     with opened_evidence(study, run_folder(study, output), progress) as at_hand:
         run = at_hand.run
         layers, made_of = compared_layers(at_hand, by)
-        key = hash_of(at_hand.key, made_of, count, method, study.seed, room_code("regions"))
+        key = hash_of(
+            at_hand.keys["labels"], made_of, count, method, study.seed, room_code("regions")
+        )
         if not run.finished(_STAGE, key, _OUTPUTS):
             with run.making(_STAGE, key, _OUTPUTS):
                 found = find_regions(
@@ -137,19 +139,18 @@ def compared_layers(at_hand: OpenEvidence, by: str) -> tuple[xr.DataArray, str]:
         raise StudyError(f"by is {by!r}: one of evidence, embedding.")
     if by == "evidence":
         return at_hand.evidence, by
-    store = at_hand.run.path / EMBEDDING
+    run, store = at_hand.run, at_hand.run.path / EMBEDDING
     if not store.exists():
         raise StudyError(
             f"{at_hand.run.path} holds no embedding: `gossan run` with the method "
             "'masked-pretraining' leaves one there. Or divide the area by its evidence."
         )
-    embedding = io.open_evidence(store)
-    if not Grid.from_dataarray(embedding).same_cells(Grid.from_dataarray(at_hand.evidence)):
+    if run.made_of("embedding") != at_hand.keys["model"] or run.edited("embedding", EMBEDDING):
         raise StudyError(
-            f"{store} has other cells than the evidence: the study has changed since. Run "
-            "`gossan run` again."
+            f"{store} is not the embedding of this study as it is: the study has changed since, or "
+            "the files have. `gossan run` makes it anew."
         )
-    return embedding, io.file_digest(store)
+    return io.open_evidence(store), io.file_digest(store)
 
 
 def _write(run: RunFolder, found: Regions, at_hand: OpenEvidence, by: str, method: str) -> None:

@@ -239,11 +239,11 @@ def _model(
                 "layers": layers,
                 "window": ensemble.window,
             }
-            io.save_model(folder, ensemble, description)
             rng = np.random.default_rng(study.seed)
             count = len(cells.labels)
             kept = np.sort(rng.choice(count, min(count, SEEN_AT_MOST), replace=False))
-            io.write_seen(run.path / SEEN, cells.features[kept], layers)
+            seen = io.write_seen(run.path / SEEN, cells.features[kept], layers)
+            io.save_model(folder, ensemble, {**description, "seen": seen})
     # Always the saved model, so that a resumed run and a fresh one use the very same object.
     return io.load_model(folder)[0]
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gossan import io
 from gossan.evidence import valid_cells
-from gossan.exceptions import StudyError, SurveyDataWarning
+from gossan.exceptions import StudyError, SurveyDataError, SurveyDataWarning
 from gossan.mistakes import suggest
 from gossan.nn.devices import chosen_device
 from gossan.nn.learnt import read_learnt
@@ -194,6 +194,11 @@ class Backbone:
                 values[(slice(None), *tile)] = self._tile(network, area, tile, step)
                 if progress is not None:
                     progress(done + 1, len(tiles))
+            if not np.isfinite(values[:, valid_cells(evidence)]).all():
+                raise SurveyDataError(
+                    "The backbone turns evidence into what are no numbers: its weights are "
+                    "damaged. `gossan pretrain` makes another."
+                )
         return _like(evidence, values, [f"embedding {k + 1}" for k in range(self.width)])
 
     def untrained(self) -> Backbone:
