@@ -104,11 +104,8 @@ def read_seen(
     SurveyDataError
         If it is missing or another file, or holds other layers.
     """
-    if Path(file).exists() and file_digest(Path(file)) != digest:
-        raise SurveyDataError(
-            f"{file} is not the file that was written with the model beside it: it is of another "
-            "run, or was changed. Run the study again."
-        )
+    if Path(file).exists():
+        _refuse_other(Path(file), digest)
     with reading(Path(file), "what a model has seen"):
         table = pd.read_parquet(file)
     if list(table.columns) != layers:
@@ -182,16 +179,21 @@ def _give_weights(networks: list[dict[str, Any]], file: Path, digest: str | None
     """Put the weights back where they were taken from."""
     if not networks:
         return
-    if digest != file_digest(file):
-        raise SurveyDataError(
-            f"{file} is not the file that was written with the model beside it: it is of another "
-            "run, or was changed. Run the study again."
-        )
+    _refuse_other(file, digest)
     weights, _ = read_weights(file)
     with reading(file, "the weights of the model beside it"):
         for name, value in weights.items():
             number, _, own = name.partition("/")
             networks[int(number)]["weights"][own] = value
+
+
+def _refuse_other(file: Path, digest: str | None) -> None:
+    """Refuse a file that is not the one of which the model's description holds the digest."""
+    if file_digest(file) != digest:
+        raise SurveyDataError(
+            f"{file} is not the file that was written with the model beside it: it is of another "
+            "run, or was changed. Run the study again."
+        )
 
 
 def _is_trusted(name: str) -> bool:

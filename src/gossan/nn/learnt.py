@@ -46,7 +46,10 @@ def read_learnt(
     try:
         return read(arrays, description)
     except (LookupError, TypeError, ValueError, RuntimeError, StudyError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        reason: object = error
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
         raise SurveyDataError(
             f"{file} is no {what}, or is damaged ({reason}). `{made_by}` makes one."
         ) from error

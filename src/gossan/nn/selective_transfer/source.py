@@ -36,6 +36,8 @@ from gossan.nn.training import train_once
 BoolArray = npt.NDArray[np.bool_]
 
 _KIND = "source of selective transfer"
+_WIDEST = 65_536
+"""Cells across a patch that no study has: a file that tells of more is damaged."""
 
 
 class _Written(BaseModel):
@@ -45,7 +47,7 @@ class _Written(BaseModel):
 
     kind: Literal["source of selective transfer"]
     layers: Annotated[list[str], Field(min_length=1)]
-    window: PositiveInt
+    window: Annotated[PositiveInt, Field(le=_WIDEST)]
     crop: PositiveInt
     width: PositiveInt
     area: str
