@@ -31,9 +31,11 @@ def labels():
 
 def test_profiles_by_hand():
     """Median of the region less that of the area, in 1.4826 median absolute deviations."""
-    values = np.array([[1.0, 0], [2, 0], [3, 0], [4, 0], [5, 1], [np.nan, 1]])
-    found = layer_profiles(values, np.array([1, 1, 1, 2, 2, 2]), ["Cu", "granite"])
-    assert found["Cu"].to_dict() == pytest.approx({1: -1 / 1.4826, 2: 1.5 / 1.4826})
+    values = np.array([[1.0, 0], [2, 0], [3, 0], [4, 0], [500, 1], [6, 1], [np.nan, 1]])
+    values[-1, 1] = np.nan
+    found = layer_profiles(values, np.array([1, 1, 1, 2, 2, 2, 2]), ["Cu", "granite"])
+    # Median of all 3.5, of the regions 2 and 6; deviations 2.5, 1.5, 0.5, 0.5, 496.5, 2.5.
+    assert found["Cu"].to_dict() == pytest.approx({1: -1.5 / 2 / 1.4826, 2: 2.5 / 2 / 1.4826})
     # More than half of the second layer is 0: means and the standard deviation.
     spread = np.std([0, 0, 0, 0, 1, 1])
     assert found["granite"].to_dict() == pytest.approx(

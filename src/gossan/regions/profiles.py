@@ -55,12 +55,14 @@ def layer_profiles(values: FloatArray, regions: IntArray, layers: list[str]) -> 
     table = pd.DataFrame(np.asarray(values, dtype=float), columns=layers)
     median = table.median()
     spread = _NORMAL * (table - median).abs().median()
-    medians = table.groupby(np.asarray(regions)).median()
     flat = spread == 0
-    means = table.groupby(np.asarray(regions)).mean()
     centre = median.where(~flat, table.mean())
     spread = spread.where(~flat, table.std(ddof=0)).replace(0.0, np.nan)
-    return (medians.where(~flat, means) - centre) / spread
+    of_regions = table.groupby(np.asarray(regions))
+    found, means = of_regions.median(), of_regions.mean()
+    mostly_one = flat.index[flat]
+    found[mostly_one] = means[mostly_one]
+    return (found - centre) / spread
 
 
 def region_names(profiles: pd.DataFrame) -> pd.Series:
