@@ -69,6 +69,16 @@ def test_losses_are_plotted_epoch_by_epoch():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss on hidden values")
 
 
+def test_what_kriging_does_by_itself_is_told(shown, inputs, read_page):
+    """How many layers the network fills in better than its kriging, where that is known."""
+    scores = shown.scores.assign(kriging=shown.scores["network"] * np.array([0.9, 1.2, 1.0, 1.1]))
+    told = dataclasses.replace(shown, scores=scores)
+    text = read_page(render_report(dataclasses.replace(inputs, pretraining=told))).text
+    judged = scores["network"].notna()
+    ahead = int((scores["network"] < scores["kriging"])[judged].sum())
+    assert f"the network betters it on {ahead} of {int(judged.sum())}" in text
+
+
 def test_layers_are_listed_from_the_best_filled_in(shown):
     """By the network's error against the better of the plain ways; unjudged layers are left out."""
     table = pretraining.fill_table(shown.scores, limit=20)

@@ -300,12 +300,25 @@ def _verdict(judged: pd.DataFrame) -> str:
         "On blocks of ground set apart from the pretraining, values were hidden and filled in from "
         f"what was left of their windows. On {beaten} of {layers} "
         f"({percent(beaten / count)}) the network does better than both plain ways: the layer's "
-        "mean, and bilinear interpolation between the cells shown. What it is worth over its own "
-        "kriging is what it learnt of layers that go together. "
+        "mean, and bilinear interpolation between the cells shown. "
+        + _beyond_kriging(judged)
         + (f"{even} more cannot be judged: they hardly vary there. " if even else "")
         + "Ground that was interpolated when the grids were made is easily filled in. Errors are "
         "root mean squares in standard deviations of the layer (of a layer of 0 and 1, such as a "
         "rock unit, in its own units): 0 is perfect."
+    )
+
+
+def _beyond_kriging(judged: pd.DataFrame) -> str:
+    """How much of it is the network's own: it starts from kriging, which learns nothing."""
+    if "kriging" not in judged or not judged["kriging"].notna().any():
+        return ""
+    both = judged[judged["kriging"].notna()]
+    ahead = int((both["network"].astype(float) < both["kriging"].astype(float)).sum())
+    return (
+        "Most of that may be its kriging, with which it starts and which learns nothing: the "
+        f"network betters it on {ahead} of {len(both)}, and only there has it learnt what layers "
+        "have to do with one another. "
     )
 
 
