@@ -6,7 +6,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 
-from gossan.report import ReportInputs, render_report
+from gossan.report import ReportInputs, render_report, tables
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +192,10 @@ def test_the_first_page_says_where_to_go_first(inputs, read_page):
     page = read_page(render_report(inputs))
     told = page.text
     assert "Where to go first" in told
-    summary = told[told.index("Where to go first") : told.index("lifted most by")]
-    assert "does not say" in summary
-    assert told.count("target") > 5
+    head = told[told.index("Where to go first") : told.index("Deposits were taken out")]
+    for rank, drivers in zip(inputs.targets["rank"][:5], inputs.targets["drivers"], strict=False):
+        assert f" {rank} " in head
+        assert tables.driver_texts(drivers)[0].split(" (")[0] in head
+    assert inputs.targets["nearest_deposit"].iloc[0] in head
     without = read_page(render_report(dataclasses.replace(inputs, targets=None)))
     assert "Where to go first" not in without.text

@@ -73,12 +73,18 @@ class OpenEvidence:
 
 
 @contextmanager
-def opened_evidence(study: Study, path: Path, progress: Progress | None) -> Iterator[OpenEvidence]:
-    """Hold a study's run folder, and make the evidence there; a study without deposits has it."""
+def _held(study: Study, path: Path, progress: Progress | None) -> Iterator[RunFolder]:
+    """Hold a study's run folder, with its networks, for as long as it is open."""
     refuse_foreign(path)
     with io.folder_lock(path), io.networks_kept(path / ".stages" / "networks"):
         claim(path, study)
-        run = RunFolder(path, progress or (lambda *_: None))
+        yield RunFolder(path, progress or (lambda *_: None))
+
+
+@contextmanager
+def opened_evidence(study: Study, path: Path, progress: Progress | None) -> Iterator[OpenEvidence]:
+    """Hold a study's run folder, and make the evidence there; a study without deposits has it."""
+    with _held(study, path, progress) as run:
         digests = input_digests(study)
         keys = stage_keys(study, digests, study_decisions(study, path))
         deposits = None if study.deposits is None else read_deposits(study)
@@ -90,10 +96,7 @@ def opened_evidence(study: Study, path: Path, progress: Progress | None) -> Iter
 @contextmanager
 def opened(study: Study, path: Path, progress: Progress | None) -> Iterator[OpenStudy]:
     """Hold a study's run folder, and make evidence and labels there."""
-    refuse_foreign(path)
-    with io.folder_lock(path), io.networks_kept(path / ".stages" / "networks"):
-        claim(path, study)
-        run = RunFolder(path, progress or (lambda *_: None))
+    with _held(study, path, progress) as run:
         digests = input_digests(study)
         annotation = annotation_digest(study, path)
         decisions = study_decisions(study, path)

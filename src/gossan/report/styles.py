@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -153,14 +153,7 @@ def labels_style() -> str:
         (0, MUTED, 255, "known barren ground"),
         (-1, "#ffffff", 0, "unlabelled"),
     ]
-    palette = "".join(
-        f'<paletteEntry value="{value}" color="{colour}" alpha="{alpha}" label="{label}"/>\n'
-        for value, colour, alpha, label in entries
-    )
-    return _raster_style(
-        '<rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">\n'
-        f"{_UNSTRETCHED}<colorPalette>\n{palette}</colorPalette>\n</rasterrenderer>\n"
-    )
+    return _paletted_style(entries)
 
 
 def regions_style(names: Sequence[str]) -> str:
@@ -177,16 +170,9 @@ def regions_style(names: Sequence[str]) -> str:
     >>> style.count("<paletteEntry"), "low &lt;K&gt;" in style
     (2, True)
     """
-    palette = "".join(
-        f'<paletteEntry value="{number}" color="{colour}" alpha="255" '
-        f"label={quoteattr(f'region {number}: {name}')}/>\n"
-        for number, (name, colour) in enumerate(
-            zip(names, region_colours(len(names)), strict=True), start=1
-        )
-    )
-    return _raster_style(
-        '<rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">\n'
-        f"{_UNSTRETCHED}<colorPalette>\n{palette}</colorPalette>\n</rasterrenderer>\n"
+    colours = region_colours(len(names))
+    return _paletted_style(
+        (k + 1, colours[k], 255, f"region {k + 1}: {name}") for k, name in enumerate(names)
     )
 
 
@@ -213,13 +199,7 @@ def region_outlines_style(names: Sequence[str]) -> str:
         _symbol("fill", k, "SimpleFill", {"color": _rgba(colour, 130), **_OUTLINE})
         for k, colour in enumerate(colours)
     )
-    return (
-        f'{_HEAD}<qgis version="3.22" styleCategories="Symbology" labelsEnabled="0">\n'
-        '<renderer-v2 type="categorizedSymbol" attr="region" symbollevels="0" '
-        'enableorderby="0" forceraster="0">\n'
-        f"<categories>\n{categories}</categories>\n<symbols>\n{symbols}</symbols>\n"
-        "<rotation/>\n<sizescale/>\n</renderer-v2>\n</qgis>\n"
-    )
+    return _categorised_style("region", categories, symbols)
 
 
 def targets_style(n_targets: int) -> str:
@@ -300,13 +280,7 @@ def annotation_style() -> str:
             "outline_style": "no",
         }
         symbols += _symbol("marker", i, "SimpleMarker", options)
-    return (
-        f'{_HEAD}<qgis version="3.22" styleCategories="Symbology" labelsEnabled="0">\n'
-        '<renderer-v2 type="categorizedSymbol" attr="decision" symbollevels="0" '
-        'enableorderby="0" forceraster="0">\n'
-        f"<categories>\n{categories}</categories>\n<symbols>\n{symbols}</symbols>\n"
-        "<rotation/>\n<sizescale/>\n</renderer-v2>\n</qgis>\n"
-    )
+    return _categorised_style("decision", categories, symbols)
 
 
 def layer_styles(styles: Mapping[str, str], *, geometry_column: str = "geom") -> pd.DataFrame:
@@ -391,6 +365,30 @@ def _discrete_style(
         '<colorrampshader colorRampType="DISCRETE" classificationMode="1" clip="0" '
         f'labelPrecision="6" minimumValue="{low}" maximumValue="{high}">\n'
         f"{items}</colorrampshader>\n</rastershader>\n</rasterrenderer>\n"
+    )
+
+
+def _categorised_style(attribute: str, categories: str, symbols: str) -> str:
+    """A symbol for each value of an attribute of vector features."""
+    return (
+        f'{_HEAD}<qgis version="3.22" styleCategories="Symbology" labelsEnabled="0">\n'
+        f'<renderer-v2 type="categorizedSymbol" attr="{attribute}" symbollevels="0" '
+        'enableorderby="0" forceraster="0">\n'
+        f"<categories>\n{categories}</categories>\n<symbols>\n{symbols}</symbols>\n"
+        "<rotation/>\n<sizescale/>\n</renderer-v2>\n</qgis>\n"
+    )
+
+
+def _paletted_style(entries: Iterable[tuple[int, str, int, str]]) -> str:
+    """A colour a value: (value, colour, alpha, label)."""
+    palette = "".join(
+        f'<paletteEntry value="{value}" color="{colour}" alpha="{alpha}" '
+        f"label={quoteattr(label)}/>\n"
+        for value, colour, alpha, label in entries
+    )
+    return _raster_style(
+        '<rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">\n'
+        f"{_UNSTRETCHED}<colorPalette>\n{palette}</colorPalette>\n</rasterrenderer>\n"
     )
 
 
