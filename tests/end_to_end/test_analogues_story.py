@@ -23,7 +23,7 @@ def test_ground_like_a_deposit(gossan, study_file):
     result = gossan("analogues", study_file, "--like", name, "--count", "4")
     assert result.returncode == 0, result.stderr
     assert f"Ground like {name}" in result.stdout
-    folder = run_of(study_file)
+    folder = run_of(study_file) / "analogues" / io.file_stem(name)
     with rasterio.open(folder / "analogues.tif") as file:
         assert file.descriptions == ("similarity",)
         similarity = file.read(1)
@@ -60,6 +60,9 @@ def test_ground_like_a_place_or_a_polygon(gossan, study_file, tmp_path):
     result = gossan("analogues", study_file, "--within", file, "--count", "2")
     assert result.returncode == 0, result.stderr
     assert "cells of area.geojson" in result.stdout
+    searches = {path.name for path in (run_of(study_file) / "analogues").iterdir()}
+    assert len(searches) == 2  # side by side
+    assert "within-area" in searches
     refused = gossan("analogues", study_file, "--like", "Old Mine")
     assert "names no known deposits" in " ".join(refused.stderr.split())
 

@@ -66,7 +66,7 @@ def test_regions_need_no_deposits(gossan, study_file):
         (("--method", "spectral"), "one of k-means, gaussian-mixture, hierarchical"),
         (("--by", "magic"), "one of evidence, embedding"),
         (("--by", "embedding"), "holds no embedding"),
-        (("--count", "100000"), "too few for 100000 regions"),
+        (("--count", "101"), "101 regions: at most 100"),
     ],
 )
 def test_mistakes_are_told(gossan, study_file, options, message):

@@ -7,7 +7,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 import gossan as gs
 from gossan.exceptions import SurveyDataError
 from gossan.models import NormalScores
-from gossan.regions import shared_departures, similarity_map
+from gossan.regions import most_alike, shared_departures, similarity_map
 
 SHAPE = (30, 40)
 GRID = gs.Grid.from_bounds((0, 0, 100 * SHAPE[1], 100 * SHAPE[0]), 100, "EPSG:32650")
@@ -85,3 +85,17 @@ def test_constant_ground_is_all_alike():
     area = GRID.to_dataarray(np.ones((2, *SHAPE), dtype="f4"), layers=["a", "b"])
     with pytest.raises(SurveyDataError, match="all ground is alike"):
         similarity_map(area, QUERY)
+
+
+def test_each_place_has_its_like_in_another_group(area):
+    """By the cosines of all pairs; none where there is one group alone."""
+    places = np.array([[5, 5], [5, 6], [20, 30], [25, 3], [12, 12]])
+    groups = np.array([0, 0, 1, 2, 1])
+    _, scores, _ = by_hand(area, "ranks")
+    cosines = cosine_similarity(scores[np.ravel_multi_index(places.T, SHAPE)])
+    cosines[groups[:, None] == groups] = -2.0
+    other, likeness = most_alike(area, places, groups)
+    assert other.tolist() == cosines.argmax(axis=1).tolist()
+    np.testing.assert_allclose(likeness, cosines.max(axis=1), atol=1e-5)
+    other, _ = most_alike(area, places, np.zeros(5, dtype=int))
+    assert other.tolist() == [-1] * 5

@@ -39,7 +39,7 @@ def test_the_page_asks_nothing_of_the_network(html, page):
 def test_contents_lead_to_sections(page):
     """Each entry of the table of contents has its place."""
     targets = [target[1:] for target in page.values("href")]
-    assert len(targets) == 10
+    assert len(targets) == 11
     assert set(targets) <= set(page.values("id"))
     assert len(set(page.values("id"))) == len(page.values("id"))
 

@@ -15,7 +15,7 @@ GRID = gs.Grid.from_bounds((500000, 4000000, 500600, 4000400), 100, "EPSG:32650"
 def test_the_map_shows_each_region_in_its_colour_and_the_deposits():
     """Ground without evidence is hatched; the legend tells shares."""
     numbers = np.repeat([[0, 1, 1, 1, 2, 2]], 4, axis=0).astype(np.int16)
-    table = pd.DataFrame({"region": [1, 2], "share": [0.6, 0.4]})
+    table = pd.DataFrame({"region": [1, 2], "name": ["high Sn", "low K"], "share": [0.6, 0.4]})
     deposits = gpd.GeoDataFrame(
         {"name": ["A"]}, geometry=gpd.points_from_xy([500250], [4000250]), crs=GRID.crs
     )
@@ -29,7 +29,7 @@ def test_the_map_shows_each_region_in_its_colour_and_the_deposits():
     assert tuple(shown[0, 1]) == pytest.approx(colours[0])
     assert tuple(shown[0, 5]) == pytest.approx(colours[1])
     texts = [text.get_text() for text in figure.axes[1].texts]
-    assert "region 1: 60 % of the area" in texts
+    assert "1 (60 %): high Sn" in texts
     assert "no data" in texts
 
 

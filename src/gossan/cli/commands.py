@@ -27,6 +27,7 @@ from gossan.cli.terminal import (
     print_leaning,
     print_predicted,
     print_regions,
+    print_report,
     print_run,
     print_source,
     print_table,
@@ -72,21 +73,17 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Where the district's files go.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another seed, another geology.")] = 0,
 ) -> None:
-    """Make a synthetic district with known truth, run it, and count what the map found."""
-    from gossan.datasets import synthetic_district, truth_table, write_district
-    from gossan.pipeline import run_study
-    from gossan.study import read_study
+    """Make a synthetic district with known truth: map, targets, why, regions, analogues, methods.
 
-    district = synthetic_district(seed=seed)
-    study_file = write_district(district, folder)
-    out.print(f"Synthetic district {seed} written to [bold]{plain(folder)}[/].")
+    Then count what the map found of the deposits that nobody was shown.
+    """
+    from gossan.pipeline import run_demo
+
     with resumable(), progress_bars() as progress:
-        path = run_study(read_study(study_file), truth=district.truth, progress=progress)
-    from gossan import io
-
-    table = truth_table(io.read_map(path / "prospectivity.tif"), district.truth)
+        path, found = run_demo(folder, seed=seed, progress=progress)
+    out.print(f"Synthetic district {seed} written to [bold]{plain(folder)}[/].")
     out.print("\nHow many deposits does the top of the map hold?")
-    print_table(table.reset_index())
+    print_table(found.reset_index())
     print_run(path)
 
 
@@ -252,19 +249,22 @@ def regions(
     output: Output = None,
 ) -> None:
     """Divide the area into regions of like evidence, without any deposit, and say what each is."""
-    from gossan.pipeline import regions_study
+    from gossan.pipeline import regions_study, renew_report
     from gossan.study import read_study
 
+    settings = read_study(study)
     with resumable(), progress_bars() as progress:
         found = regions_study(
-            read_study(study),
+            settings,
             output=output,
             count="auto" if count is None else count,
             method=method,  # type: ignore[arg-type]  # checked there, for notebooks too
             by=by,  # type: ignore[arg-type]
             progress=progress,
         )
+        report = renew_report(settings, output=output, progress=progress)
     print_regions(found)
+    print_report(report)
 
 
 @app.command()
@@ -287,12 +287,13 @@ def analogues(
     output: Output = None,
 ) -> None:
     """Search the area for ground like a known deposit, a place, or a polygon."""
-    from gossan.pipeline import analogues_study
+    from gossan.pipeline import analogues_study, renew_report
     from gossan.study import read_study
 
+    settings = read_study(study)
     with resumable(), progress_bars() as progress:
         found = analogues_study(
-            read_study(study),
+            settings,
             like=like,
             at=at,
             within=within,
@@ -301,7 +302,9 @@ def analogues(
             output=output,
             progress=progress,
         )
+        report = renew_report(settings, output=output, progress=progress)
     print_analogues(found)
+    print_report(report)
 
 
 @app.command()
@@ -444,12 +447,13 @@ def compare(
     output: Output = None,
 ) -> None:
     """Compare methods and negatives on the same folds: one honest table, consensus, agreement."""
-    from gossan.pipeline import compare_study, comparison_table
+    from gossan.pipeline import compare_study, comparison_table, renew_report
     from gossan.study import read_study
 
+    settings = read_study(study)
     with resumable(), progress_bars() as progress:
         path = compare_study(
-            read_study(study),
+            settings,
             methods=_names(methods),
             negatives=_names(negatives),
             reference=reference and reference.replace(" x ", " × "),
@@ -460,7 +464,9 @@ def compare(
             n_jobs=jobs,
             progress=progress,
         )
+        report = renew_report(settings, output=output, progress=progress)
     print_comparison(path, comparison_table(path))
+    print_report(report)
 
 
 @app.command()

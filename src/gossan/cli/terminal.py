@@ -63,9 +63,14 @@ def print_analogues(found: AnaloguesFound) -> None:
             "northing": [f"{value:,.0f}" for value in areas["northing"]],
             "km²": [f"{value:,.1f}" for value in areas["area_km2"]],
             "nearest deposit": areas["nearest_deposit"],
+            "at km": [
+                "–" if d != d else f"{d / 1000:.1f}" for d in areas["distance_m"].astype(float)
+            ],
             "alike by": areas["alike"],
         }
     )
+    if not areas["nearest_deposit"].notna().any():
+        shown = shown.drop(columns=["nearest deposit", "at km"])
     print_table(shown)
     out.print(
         "Likeness is the cosine of how both depart from the area's middle: 1 the same way, 0 not "
@@ -318,6 +323,8 @@ def print_regions(found: RegionsFound) -> None:
             f"{len(table)} regions: halves of the area agree on them with an adjusted Rand index "
             f"of {taken['stability']:.2f}; silhouette {taken['silhouette']:.2f}."
         )
+        if taken["regions"] == found.choice["regions"].max():
+            out.print("That is the greatest number tried: --count takes a greater one.")
     if not found.stable:
         out.print(
             "[bold]Halves of the area do not agree on any number of regions:[/] your data cannot "
@@ -325,6 +332,12 @@ def print_regions(found: RegionsFound) -> None:
         )
     for name in ("regions.tif", "regions.gpkg", "regions.png", "region-profiles.png"):
         out.print(f"            {plain(found.path / name)}")
+
+
+def print_report(report: Path | None) -> None:
+    """Where the chapter is that the report has now, if the study was run."""
+    if report is not None:
+        out.print(f"A chapter of the report: [bold]{plain(report)}[/]")
 
 
 def print_run(path: Path) -> None:

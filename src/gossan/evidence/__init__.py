@@ -10,7 +10,7 @@ from gossan.evidence.cells import (
     feature_blocks,
     valid_cells,
 )
-from gossan.evidence.focal import focal_mean, focal_means
+from gossan.evidence.focal import focal_mean, focal_means, without_focal_means
 from gossan.evidence.proximity import density_of, distance_to, segments_of
 from gossan.evidence.rasters import raster_layers
 from gossan.evidence.samples import samples_layers
@@ -36,4 +36,5 @@ __all__ = [
     "study_mask",
     "valid_cells",
     "vector_layers",
+    "without_focal_means",
 ]

@@ -47,7 +47,7 @@ def focal_mean(values: npt.NDArray[np.floating], size: int) -> npt.NDArray[np.fl
 
 def focal_layer(layer: Layer, size: int) -> Layer:
     """The description of a layer's neighbourhood mean."""
-    return replace(layer, name=f"{layer.name} mean {size}×{size}", kind="continuous")
+    return replace(layer, name=_named(layer.name, size), kind="continuous")
 
 
 def focal_means(evidence: xr.DataArray, sizes: Sequence[int]) -> xr.DataArray:
@@ -78,6 +78,25 @@ def focal_means(evidence: xr.DataArray, sizes: Sequence[int]) -> xr.DataArray:
     return evidence_array(
         np.stack([*values, *means]), grid, described, mask=valid, attrs=dict(evidence.attrs)
     )
+
+
+def without_focal_means(evidence: xr.DataArray, sizes: Sequence[int]) -> xr.DataArray:
+    """The layers that :func:`focal_means` added to, without the means: they say things once.
+
+    Parameters
+    ----------
+    evidence : xarray.DataArray
+        The stack (layer, y, x).
+    sizes : sequence of int
+        As they were given.
+    """
+    names = [str(name) for name in evidence["layer"].to_numpy()]
+    means = {_named(name, size) for name in names for size in sizes}
+    return evidence.sel(layer=[name for name in names if name not in means])
+
+
+def _named(layer: str, size: int) -> str:
+    return f"{layer} mean {size}×{size}"
 
 
 def _sums(values: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64]:

@@ -13,6 +13,7 @@ from gossan.io.maps import (
     read_false_colour,
     read_labels,
     read_map,
+    read_regions_map,
     read_targets,
     write_annotation,
     write_false_colour,
@@ -50,7 +51,7 @@ from gossan.io.tables import (
     read_table,
     to_study_crs,
 )
-from gossan.io.vectors import read_vector
+from gossan.io.vectors import read_places, read_vector, write_places
 from gossan.io.weights import networks_folder, networks_kept, read_weights, write_weights
 
 __all__ = [
@@ -83,7 +84,9 @@ __all__ = [
     "read_labels",
     "read_map",
     "read_numbered_points",
+    "read_places",
     "read_points",
+    "read_regions_map",
     "read_seen",
     "read_table",
     "read_targets",
@@ -102,6 +105,7 @@ __all__ = [
     "write_log",
     "write_map",
     "write_map_blocks",
+    "write_places",
     "write_regions",
     "write_regions_map",
     "write_seen",

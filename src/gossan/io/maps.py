@@ -224,9 +224,18 @@ def write_regions(
 
 def read_labels(path: str | os.PathLike[str]) -> xr.DataArray:
     """Read the labels that :func:`write_labels` wrote, int8 (y, x)."""
-    with reading(path, "labels"), rasterio.open(path) as file:
+    return _read_numbers(path, "labels")
+
+
+def read_regions_map(path: str | os.PathLike[str]) -> xr.DataArray:
+    """Read the regions that :func:`write_regions_map` wrote, int16 (y, x)."""
+    return _read_numbers(path, "regions")
+
+
+def _read_numbers(path: str | os.PathLike[str], name: str) -> xr.DataArray:
+    with reading(path, name), rasterio.open(path) as file:
         grid = Grid(pyproj.CRS(file.crs), file.transform, file.shape)
-        return grid.to_dataarray(file.read(1), name="labels")
+        return grid.to_dataarray(file.read(1), name=name)
 
 
 def write_targets(

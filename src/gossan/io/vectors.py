@@ -13,6 +13,7 @@ import pyproj
 import shapely
 
 from gossan.exceptions import SurveyDataError, SurveyDataWarning
+from gossan.io.files import reading, replacing
 from gossan.io.tables import (
     filter_rows,
     known_crs,
@@ -80,6 +81,18 @@ def read_vector(settings: Vector, path: str | os.PathLike[str], crs: object) -> 
             "ends), with `ring`, `x` and `y` (polygon vertices), or with `x` and `y` (points)."
         )
     return _projected(_sound(places, path), crs, path).reset_index(drop=True)
+
+
+def write_places(path: str | os.PathLike[str], places: gpd.GeoDataFrame) -> None:
+    """Write a table of places for gossan's own use, all or nothing."""
+    with replacing(path) as partial:
+        places.to_parquet(partial)
+
+
+def read_places(path: str | os.PathLike[str]) -> gpd.GeoDataFrame:
+    """Read places that :func:`write_places` wrote."""
+    with reading(path, "places"):
+        return gpd.read_parquet(path)
 
 
 def _segments(

@@ -3,6 +3,7 @@
 from gossan.pipeline.analogues import AnaloguesFound, analogues_study
 from gossan.pipeline.annotate import annotate_study
 from gossan.pipeline.compare import compare_study, comparison_table, study_workflows
+from gossan.pipeline.demo import run_demo
 from gossan.pipeline.explain import (
     Explanation,
     explain_study,
@@ -14,7 +15,8 @@ from gossan.pipeline.keys import input_digests, stage_keys
 from gossan.pipeline.predict import Predicted, predict_study
 from gossan.pipeline.pretrain import pretrain_study
 from gossan.pipeline.regions import RegionsFound, regions_study
-from gossan.pipeline.run import report_inputs, run_study
+from gossan.pipeline.report import renew_report
+from gossan.pipeline.run import run_study
 from gossan.pipeline.settings import (
     check_settings,
     other_occurrences,
@@ -46,7 +48,8 @@ __all__ = [
     "pretrain_study",
     "read_deposits",
     "regions_study",
-    "report_inputs",
+    "renew_report",
+    "run_demo",
     "run_folder",
     "run_study",
     "stage_keys",

@@ -10,20 +10,23 @@ from typing import Literal
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 from rasterio.features import rasterize
 
 from gossan import io
-from gossan.evidence import study_grid, valid_cells
+from gossan.evidence import study_grid, valid_cells, without_focal_means
 from gossan.exceptions import StudyError
 from gossan.grid import Grid
 from gossan.mistakes import suggest
 from gossan.pipeline.folder import Progress, run_folder
-from gossan.pipeline.inputs import opened_evidence
+from gossan.pipeline.inputs import OpenEvidence, OpenStudy, opened_evidence
+from gossan.pipeline.keys import hash_of, room_code
 from gossan.pipeline.regions import compared_layers
 from gossan.pipeline.settings import read_deposits
 from gossan.regions import shared_departures, similarity_map
 from gossan.report import (
+    SearchShown,
     analogue_map,
     area_thresholds,
     coordinate,
@@ -36,7 +39,10 @@ from gossan.report import (
 from gossan.study import Study, Vector
 from gossan.targets import find_targets
 
+FOLDER = "analogues"
+"""In a run folder: each search has a folder of its own there."""
 MAP = "analogues.tif"
+_OUTPUTS = [MAP, "analogues.qml", "analogues.gpkg", "analogues.png", "analogues.json"]
 _SEVERAL = 8
 """Names listed where a name fits several deposits."""
 
@@ -48,7 +54,7 @@ class AnaloguesFound:
     Attributes
     ----------
     path : Path
-        The run folder.
+        The folder of the search, in the run folder.
     query : str
         The chosen place, in words.
     areas : geopandas.GeoDataFrame
@@ -75,8 +81,9 @@ def analogues_study(
 ) -> AnaloguesFound:
     """Search for ground like a known deposit, a place, or a polygon; one of them is given.
 
-    The run folder gets ``analogues.tif`` and ``analogues.gpkg``, styled for QGIS, ``analogues.png``
-    and ``analogues.json``.
+    The folder ``analogues/<place>`` in the run folder gets ``analogues.tif`` and
+    ``analogues.gpkg``, styled for QGIS, ``analogues.png`` and ``analogues.json``: searches for
+    several places lie side by side.
 
     Parameters
     ----------
@@ -111,22 +118,53 @@ def analogues_study(
     grid = study_grid(study)
     if like is not None:
         words, cells = _deposit(study, read_deposits(study), like, grid)
+        name = words
     elif at is not None:
         words, cells = _place(*at, grid)
+        name = f"at {coordinate(at[0])} {coordinate(at[1])}"
     else:
         words, cells = _polygon(Path(str(within)), grid)
+        name = f"within {Path(str(within)).stem}"
     with opened_evidence(study, run_folder(study, output), progress) as at_hand:
         evidence, deposits = at_hand.evidence, at_hand.deposits
         cells = _with_evidence(cells, evidence, words)
-        run = at_hand.run
-        run.progress("analogues", 0, 1)
+        folder = f"{FOLDER}/{io.file_stem(name if by == 'evidence' else f'{name} by {by}')}"
         layers, _ = compared_layers(at_hand, by)
         scale: Literal["ranks", "deviations"] = "ranks" if by == "evidence" else "deviations"
-        similarity = similarity_map(layers, cells, scale=scale, random_state=study.seed)
-        areas = _areas(study, similarity, cells, deposits, evidence, count)
-        _write(run.path, similarity, areas, cells, words, by)
-        run.progress("analogues", 1, 1)
-    return AnaloguesFound(run.path, words, areas)
+        outputs = [f"{folder}/{output}" for output in _OUTPUTS]
+        with at_hand.run.making(_stage(folder), _ground(at_hand, by), outputs):
+            similarity = similarity_map(layers, cells, scale=scale, random_state=study.seed)
+            areas = _areas(study, similarity, cells, deposits, evidence, count)
+            path = at_hand.run.path / folder
+            _write(path, similarity, areas, cells, words, by)
+    return AnaloguesFound(path, words, areas)
+
+
+def searches_shown(at_hand: OpenStudy) -> list[SearchShown]:
+    """What :func:`analogues_study` found in the evidence as it is, by the names of the folders."""
+    run, shown = at_hand.run, []
+    for path in sorted((run.path / FOLDER).glob("*/analogues.json")):
+        folder = f"{FOLDER}/{path.parent.name}"
+        told = io.read_json_if_whole(path) or {}
+        try:
+            ground = _ground(at_hand, told.get("by", "evidence"))
+        except StudyError:  # of an embedding that is no more
+            continue
+        outputs = [f"{folder}/{output}" for output in _OUTPUTS]
+        if run.finished(_stage(folder), ground, outputs):
+            areas = pd.DataFrame(told["areas"])
+            picture = (path.parent / "analogues.png").read_bytes()
+            shown.append(SearchShown(told["query"], told["by"], areas, picture))
+    return shown
+
+
+def _stage(folder: str) -> str:
+    return folder.replace("/", "-")
+
+
+def _ground(at_hand: OpenEvidence | OpenStudy, by: str) -> str:
+    """What a search is made in: that of older ground is shown no more."""
+    return hash_of(at_hand.keys["labels"], compared_layers(at_hand, by)[1], room_code("regions"))
 
 
 def _deposit(
@@ -222,7 +260,8 @@ def _areas(
         min_distance=study.targets.min_distance,
     )
     peaks = found[["row", "column"]].to_numpy()
-    found["alike"] = shared_departures(evidence, cells, peaks, random_state=study.seed)
+    described = without_focal_means(evidence, study.method.focal)
+    found["alike"] = shared_departures(described, cells, peaks, random_state=study.seed)
     renamed = {"score": "similarity", "mean_score": "mean_similarity"}
     return found.rename(columns=renamed).drop(columns=["spread", "row", "column"])
 

@@ -20,7 +20,7 @@ from gossan.labels import AllUnlabelled, NegativeSampler
 from gossan.methods import METHODS, SAMPLERS, make_model, make_sampler
 from gossan.mistakes import suggest
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
-from gossan.pipeline.inputs import opened
+from gossan.pipeline.inputs import OpenStudy, opened
 from gossan.pipeline.keys import hash_of
 from gossan.pipeline.settings import (
     check_settings,
@@ -120,8 +120,20 @@ def compare_study(
             n_jobs=n_jobs,
             progress=at_hand.run.steps("comparison"),
         )
-        _write(study, path, found, at_hand.deposits, count_decisions(at_hand.labels))
+        made_of = _made_of(study, at_hand.keys["labels"])
+        _write(study, path, found, at_hand.deposits, count_decisions(at_hand.labels), made_of)
     return path
+
+
+def comparison_shown(study: Study, at_hand: OpenStudy) -> dict[str, Any]:
+    """The table and the reference of :func:`compare_study` on a study as it is, where it was run.
+
+    Of a comparison of older evidence, labels or folds nothing is shown.
+    """
+    told = io.read_json_if_whole(at_hand.run.path / "comparison.json") or {}
+    if told.get("made_of") != _made_of(study, at_hand.keys["labels"]):
+        return {}
+    return {"comparison": pd.DataFrame(told["workflows"]), "reference": told["reference"]}
 
 
 def study_workflows(
@@ -318,8 +330,11 @@ def _reference(study: Study, workflows: Sequence[Workflow], name: str | None) ->
 
 def _store(study: Study, run: RunFolder, labels: str) -> io.ArrayFolder:
     """Finished pieces of all comparisons of the same evidence, labels and folds."""
-    key = hash_of(labels, study.validation.model_dump(exclude={"bootstrap"}), study.seed)
-    return io.ArrayFolder(run.path / ".stages" / "comparison" / key[:16])
+    return io.ArrayFolder(run.path / ".stages" / "comparison" / _made_of(study, labels)[:16])
+
+
+def _made_of(study: Study, labels: str) -> str:
+    return hash_of(labels, study.validation.model_dump(exclude={"bootstrap"}), study.seed)
 
 
 def _write(
@@ -328,6 +343,7 @@ def _write(
     found: Comparison,
     deposits: gpd.GeoDataFrame,
     decisions: dict[str, int],
+    made_of: str,
 ) -> None:
     with io.replacing(path / "comparison.csv") as partial:
         found.table.to_csv(partial, index=False, float_format="%.6g")
@@ -335,6 +351,7 @@ def _write(
         path / "comparison.json",
         {
             "study": study.name,
+            "made_of": made_of,
             "reference": found.reference,
             "n_deposits": found.n_deposits,
             "n_cells": found.n_cells,

@@ -12,11 +12,11 @@ import pandas as pd
 import xarray as xr
 
 from gossan import io
-from gossan.evidence import CellFeatures
+from gossan.evidence import CellFeatures, without_focal_means
 from gossan.exceptions import StudyError
 from gossan.grid import Grid
 from gossan.pipeline.folder import Progress, RunFolder, run_folder
-from gossan.pipeline.inputs import OpenEvidence, opened_evidence
+from gossan.pipeline.inputs import OpenEvidence, OpenStudy, opened_evidence
 from gossan.pipeline.keys import hash_of, room_code
 from gossan.pipeline.learnt import EMBEDDING
 from gossan.regions import (
@@ -29,6 +29,7 @@ from gossan.regions import (
 )
 from gossan.regions.clusters import Clustering
 from gossan.report import (
+    RegionsShown,
     choice_figure,
     layer_styles,
     png_bytes,
@@ -41,7 +42,8 @@ from gossan.study import Study
 
 MAP = "regions.tif"
 _FIGURES = ["regions.png", "region-profiles.png", "region-choice.png"]
-_OUTPUTS = [MAP, "regions.qml", "regions.gpkg", "region-profiles.csv", "regions.json", *_FIGURES]
+_PROFILES = "region-profiles.csv"
+_OUTPUTS = [MAP, "regions.qml", "regions.gpkg", _PROFILES, "regions.json", *_FIGURES]
 _STAGE = "regions"
 
 
@@ -105,9 +107,7 @@ def regions_study(
     with opened_evidence(study, run_folder(study, output), progress) as at_hand:
         run = at_hand.run
         layers, made_of = compared_layers(at_hand, by)
-        key = hash_of(
-            at_hand.keys["labels"], made_of, count, method, study.seed, room_code("regions")
-        )
+        key = _key(study, at_hand, made_of, count, method)
         if not run.finished(_STAGE, key, _OUTPUTS):
             with run.making(_STAGE, key, _OUTPUTS):
                 found = find_regions(
@@ -118,16 +118,56 @@ def regions_study(
                     random_state=study.seed,
                     progress=run.steps(_STAGE),
                 )
-                _write(run, found, at_hand, by, method)
+                described = without_focal_means(at_hand.evidence, study.method.focal)
+                _write(
+                    run,
+                    found,
+                    described,
+                    at_hand.deposits,
+                    {"by": by, "method": method, "count": count},
+                )
         return _read(run)
 
 
-def compared_layers(at_hand: OpenEvidence, by: str) -> tuple[xr.DataArray, str]:
+def regions_shown(study: Study, at_hand: OpenStudy) -> RegionsShown | None:
+    """What :func:`regions_study` left of a study as it is; None where it left nothing."""
+    run = at_hand.run
+    told = io.read_json_if_whole(run.path / "regions.json")
+    if told is None:
+        return None
+    try:
+        _, made_of = compared_layers(at_hand, told["by"])
+    except StudyError:  # of an embedding that is no more
+        return None
+    if not run.finished(
+        _STAGE, _key(study, at_hand, made_of, told["count"], told["method"]), _OUTPUTS
+    ):
+        return None
+    found = _read(run)
+    return RegionsShown(
+        labels=io.read_regions_map(run.path / MAP),
+        table=found.table,
+        profiles=pd.read_csv(run.path / _PROFILES, index_col=0),
+        choice=found.choice,
+        stable=found.stable,
+        by=told["by"],
+        method=told["method"],
+    )
+
+
+def _key(
+    study: Study, at_hand: OpenEvidence | OpenStudy, made_of: str, count: int | str, method: str
+) -> str:
+    labels = at_hand.keys["labels"]
+    return hash_of(labels, made_of, count, method, study.seed, room_code("regions"))
+
+
+def compared_layers(at_hand: OpenEvidence | OpenStudy, by: str) -> tuple[xr.DataArray, str]:
     """The layers that cells are compared by, and what tells them from others.
 
     Parameters
     ----------
-    at_hand : OpenEvidence
+    at_hand : OpenEvidence or OpenStudy
     by : {"evidence", "embedding"}
 
     Raises
@@ -153,28 +193,33 @@ def compared_layers(at_hand: OpenEvidence, by: str) -> tuple[xr.DataArray, str]:
     return io.open_evidence(store), io.file_digest(store)
 
 
-def _write(run: RunFolder, found: Regions, at_hand: OpenEvidence, by: str, method: str) -> None:
-    evidence, labels = at_hand.evidence, found.labels
+def _write(
+    run: RunFolder,
+    found: Regions,
+    evidence: xr.DataArray,
+    deposits: gpd.GeoDataFrame | None,
+    asked: dict[str, int | str],
+) -> None:
+    labels = found.labels
     names = [str(name) for name in evidence["layer"].to_numpy()]
     values = CellFeatures(evidence, *found.cells.T)[:]
     profiles = layer_profiles(values, found.of_cells, names)
-    table = region_table(labels, profiles, _deposit_cells(labels, at_hand.deposits))
+    table = region_table(labels, profiles, _deposit_cells(labels, deposits))
     outlines, told = region_outlines(labels, table), [str(name) for name in table["name"]]
     path = run.path
     io.write_regions_map(path / MAP, labels)
     io.write_text(path / "regions.qml", regions_style(told))
     styles = layer_styles({"regions": region_outlines_style(told)})
     io.write_regions(path / "regions.gpkg", outlines, styles=styles)
-    io.write_text(path / "region-profiles.csv", profiles.to_csv(float_format="%.4g"))
-    io.write_bytes(path / _FIGURES[0], png_bytes(region_map(labels, table, at_hand.deposits)))
+    io.write_text(path / _PROFILES, profiles.to_csv(float_format="%.4g"))
+    io.write_bytes(path / _FIGURES[0], png_bytes(region_map(labels, table, deposits)))
     io.write_bytes(path / _FIGURES[1], png_bytes(profile_figure(profiles)))
     io.write_bytes(path / _FIGURES[2], png_bytes(choice_figure(found.choice, found.count)))
     choice = None if found.choice is None else found.choice.to_dict("records")
     io.write_json(
         path / "regions.json",
         {
-            "by": by,
-            "method": method,
+            **asked,
             "regions": table.to_dict("records"),
             "choice": choice,
             "stable": found.stable,

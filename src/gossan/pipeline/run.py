@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ import xarray as xr
 
 from gossan import io
 from gossan.annotate import count_decisions
-from gossan.datasets import truth_table
 from gossan.draws import DrawEnsemble
 from gossan.explain import explain_cells, layer_importance, percentiles
 from gossan.looks import learns_in_folds
@@ -32,28 +29,16 @@ from gossan.pipeline.folder import (
 )
 from gossan.pipeline.inputs import ANNOTATION, decided_labels, opened
 from gossan.pipeline.keys import shown_digests, versions
-from gossan.pipeline.learnt import learnt_stage
+from gossan.pipeline.report import CHECKED, IMPORTANCE, keep_truth, write_report
 from gossan.pipeline.settings import (
     check_settings,
     model_in_words,
     study_model,
     study_splitter,
 )
-from gossan.pipeline.transfer import transfer_shown
 from gossan.predict import predict_map
-from gossan.quality import StudyCheck, check_evidence
-from gossan.report import (
-    PretrainingShown,
-    ReportInputs,
-    TransferShown,
-    area_thresholds,
-    labels_style,
-    layer_styles,
-    peaks_style,
-    render_report,
-    score_style,
-    targets_style,
-)
+from gossan.quality import check_evidence
+from gossan.report import layer_styles, peaks_style, targets_style
 from gossan.study import Study
 from gossan.targets import describe_drivers, find_targets
 from gossan.validate import (
@@ -68,7 +53,6 @@ from gossan.validate import (
 
 SEEN_AT_MOST = 2_000
 """Cells of what a model saw that are kept beside it."""
-_THUMBNAILS = 12
 
 
 def run_study(
@@ -112,17 +96,17 @@ def run_study(
     with opened(study, path, progress) as at_hand:
         run, digests, keys = at_hand.run, at_hand.digests, at_hand.keys
         evidence, labels, deposits = at_hand.evidence, at_hand.labels, at_hand.deposits
-        check = _check(study, run, keys["check"], evidence, labels, deposits)
+        _check(study, run, keys["check"], evidence, labels, deposits)
         _learn_evidence(study, run, keys, evidence, labels)
-        evaluation = _evaluation(study, run, keys, evidence, labels, deposits)
+        _evaluation(study, run, keys, evidence, labels, deposits)
         model = _model(study, run, keys["model"], evidence, labels)
         score = _map(run, keys["map"], model, evidence)
         if run.made_of("contributions") != keys["map"]:
             run.withdraw("contributions", CONTRIBUTIONS)
         _targets(study, run, keys["targets"], model, evidence, labels, score, deposits)
-        learnt = learnt_stage(run, keys["model"], model, evidence)
-        chapters = {"pretraining": learnt, "transfer": transfer_shown(model, evidence)}
-        _report(study, run, digests, evidence, deposits, check, evaluation, score, truth, chapters)
+        if truth is not None:
+            keep_truth(path, truth)
+        write_report(study, at_hand)
         _manifest(study, run, keys, digests, at_hand.annotation)
     return path
 
@@ -145,14 +129,11 @@ def _check(
     evidence: xr.DataArray,
     labels: xr.DataArray,
     deposits: gpd.GeoDataFrame,
-) -> StudyCheck:
-    file = run.path / ".stages" / "check-result.json"
-    outputs = [".stages/check-result.json"]
-    if not run.finished("check", key, outputs):
-        with run.making("check", key, outputs):
+) -> None:
+    if not run.finished("check", key, [CHECKED]):
+        with run.making("check", key, [CHECKED]):
             check = check_evidence(study, evidence, labels, deposits)
-            io.write_json(file, check.to_dict())
-    return StudyCheck.from_dict(io.read_json(file))
+            io.write_json(run.path / CHECKED, check.to_dict())
 
 
 def _evaluation(
@@ -162,12 +143,12 @@ def _evaluation(
     evidence: xr.DataArray,
     labels: xr.DataArray,
     deposits: gpd.GeoDataFrame,
-) -> dict[str, Any]:
+) -> None:
     key = keys["evaluation"]
     file = run.path / "evaluation.json"
     outputs = ["evaluation.json"]
     if run.finished("evaluation", key, outputs):
-        return io.read_json(file)
+        return
     with run.making("evaluation", key, outputs):
         model, sampler, n_draws = study_model(study)
         settings = study.validation
@@ -216,7 +197,6 @@ def _evaluation(
             "per_fold": validation.fold_results,
         }
         io.write_json(file, evaluation)
-    return io.read_json(file)
 
 
 def _model(
@@ -267,7 +247,7 @@ def _targets(
     score: xr.DataArray,
     deposits: gpd.GeoDataFrame,
 ) -> None:
-    outputs = ["targets.gpkg", ".stages/importance.json"]
+    outputs = ["targets.gpkg", IMPORTANCE]
     if run.finished("targets", key, outputs):
         return
     with run.making("targets", key, outputs):
@@ -282,9 +262,7 @@ def _targets(
         )
         styles = layer_styles({"targets": targets_style(len(targets)), "points": peaks_style()})
         io.write_targets(run.path / "targets.gpkg", targets, points, styles=styles)
-        io.write_json(
-            run.path / ".stages" / "importance.json", importance.reset_index().to_dict("list")
-        )
+        io.write_json(run.path / IMPORTANCE, importance.reset_index().to_dict("list"))
 
 
 def _drivers(
@@ -322,83 +300,6 @@ def _drivers(
     return described, layer_importance(contributions, layers)
 
 
-def _report(
-    study: Study,
-    run: RunFolder,
-    digests: dict[Path, str],
-    evidence: xr.DataArray,
-    deposits: gpd.GeoDataFrame,
-    check: StudyCheck,
-    evaluation: dict[str, Any],
-    score: xr.DataArray,
-    truth: gpd.GeoDataFrame | None,
-    chapters: dict[str, Any],
-) -> None:
-    """Render the report and the QGIS styles; cheap, so always made anew."""
-    start = time.perf_counter()
-    run.progress("report", 0, 1)
-    inputs = report_inputs(
-        study, run.path, digests, evidence, deposits, check, evaluation, score, truth, **chapters
-    )
-    io.write_text(run.path / "report.html", render_report(inputs))
-    thresholds = area_thresholds(score.to_numpy())
-    io.write_text(run.path / "prospectivity.qml", score_style(thresholds))
-    io.write_text(run.path / "labels.qml", labels_style())
-    io.write_text(
-        run.path / "targets.qml", targets_style(len(io.read_targets(run.path / "targets.gpkg")))
-    )
-    run.timings["report"] = round(time.perf_counter() - start, 3)
-    run.progress("report", 1, 1)
-
-
-def report_inputs(
-    study: Study,
-    path: Path,
-    digests: dict[Path, str],
-    evidence: xr.DataArray,
-    deposits: gpd.GeoDataFrame,
-    check: StudyCheck,
-    evaluation: dict[str, Any],
-    score: xr.DataArray,
-    truth: gpd.GeoDataFrame | None = None,
-    pretraining: PretrainingShown | None = None,
-    transfer: TransferShown | None = None,
-) -> ReportInputs:
-    """Gather what a finished run's report shows."""
-    ranked = pd.DataFrame(evaluation["deposits"]).set_index("deposit")
-    history = json.loads(evidence.attrs.get("history", "[]"))
-    hidden = None if truth is None else truth[~truth["known"]]
-    importance = pd.DataFrame(io.read_json(path / ".stages" / "importance.json"))
-    shown = importance["layer"].head(_THUMBNAILS)
-    return ReportInputs(
-        study_name=study.name,
-        method_title=METHODS[study.method.name].title,
-        score=score,
-        spread=score["spread"],
-        deposits=deposits.assign(rank=ranked["rank"], fold=ranked["fold"]),
-        evaluation=evaluation,
-        targets=io.read_targets(path / "targets.gpkg"),
-        layer_scores=check.layer_scores,
-        findings=check.findings,
-        importance=importance,
-        evidence={layer: _thumbnail(evidence.sel(layer=layer)) for layer in shown},
-        reliability=pd.DataFrame(evaluation["calibration"]["reliability"]),
-        settings=study.model_dump(mode="json", exclude_none=True),
-        provenance={
-            "seed": study.seed,
-            "estimator": model_in_words(study),
-            "versions": versions(deep=METHODS[study.method.name].deep),
-            "inputs (SHA-256)": shown_digests(study, digests),
-        },
-        history=[f"{entry['source']}: {entry['message']}" for entry in history],
-        truth=None if truth is None else truth_table(score, truth).reset_index(),
-        hidden=hidden,
-        pretraining=pretraining,
-        transfer=transfer,
-        study_file=study.path.name,
-    )
-
-
 def _manifest(
     study: Study,
     run: RunFolder,
@@ -423,9 +324,3 @@ def _manifest(
             "versions": versions(deep=METHODS[study.method.name].deep),
         },
     )
-
-
-def _thumbnail(layer: xr.DataArray) -> xr.DataArray:
-    """A layer at about a hundred cells across: all that a small picture can show."""
-    step = max(1, max(layer.shape) // 100)
-    return layer[::step, ::step].compute()

@@ -1,6 +1,6 @@
 """Ground that belongs together by its evidence, and ground like a chosen place."""
 
-from gossan.regions.analogues import shared_departures, similarity_map
+from gossan.regions.analogues import most_alike, shared_departures, similarity_map
 from gossan.regions.clusters import (
     CLUSTERINGS,
     STABLE,
@@ -24,6 +24,7 @@ __all__ = [
     "deposit_enrichment",
     "find_regions",
     "layer_profiles",
+    "most_alike",
     "region_names",
     "region_outlines",
     "region_table",

@@ -138,6 +138,48 @@ def _check_spread(values: FloatArray) -> None:
         )
 
 
+def most_alike(
+    evidence: xr.DataArray, places: IntArray, groups: IntArray, *, random_state: int = 0
+) -> tuple[IntArray, FloatArray]:
+    """The place of another group that each place is most like.
+
+    Parameters
+    ----------
+    evidence : xarray.DataArray
+        ``(layer, y, x)``.
+    places : ndarray of shape (n, 2)
+        Rows and columns.
+    groups : ndarray of shape (n,)
+        Such as the folds that hold deposits out.
+    random_state : int, default 0
+        Of the cells that settle the scale.
+
+    Returns
+    -------
+    other : ndarray of shape (n,)
+        Index of that place; -1 where all are of one group.
+    cosine : ndarray of shape (n,)
+        How like the two are, from -1 to 1.
+
+    Examples
+    --------
+    >>> grid = Grid.from_bounds((0, 0, 400, 100), 100, "EPSG:32650")
+    >>> layers = grid.to_dataarray([[[0.0, 9.0, 8.0, -1.0]], [[0.0, 1.0, 1.1, 5.0]]])
+    >>> other, cosine = most_alike(layers, np.array([[0, 1], [0, 2], [0, 3]]), np.array([0, 1, 1]))
+    >>> other.tolist(), cosine.round(1).tolist()
+    ([1, 0, 0], [0.5, 0.5, -0.9])
+    """
+    _, values = sampled_cells(evidence, Grid.from_dataarray(evidence), _SAMPLE, random_state)
+    scores = NormalScores().fit(values).transform(CellFeatures(evidence, *places.T)[:])
+    length = np.linalg.norm(scores, axis=1, keepdims=True)
+    scores = scores / np.where(length > 0, length, np.inf)
+    cosines = np.clip(scores @ scores.T, -1.0, 1.0)
+    cosines[groups[:, None] == groups[None, :]] = -np.inf
+    other = cosines.argmax(axis=1)
+    found = cosines[np.arange(len(places)), other]
+    return np.where(np.isfinite(found), other, -1), found
+
+
 def shared_departures(
     evidence: xr.DataArray,
     query: IntArray,

@@ -28,6 +28,8 @@ Clustering = Literal["k-means", "gaussian-mixture", "hierarchical"]
 
 STABLE = 0.6
 """Adjusted Rand index of two halves below which regions are not the same in both."""
+MOST = 100
+"""Regions asked for at most."""
 _SAMPLE = 100_000
 """Cells that clusters are learnt from; all are assigned."""
 _TRIED = 10_000
@@ -166,6 +168,8 @@ def find_regions(
         raise StudyError(f"method is {method!r}: one of {', '.join(CLUSTERINGS)}.")
     if count != "auto" and count < 2:
         raise StudyError(f"{count} regions: at least 2 are needed.")
+    if count != "auto" and count > MOST:
+        raise StudyError(f"{count} regions: at most {MOST}, since no map can show more.")
     grid = Grid.from_dataarray(layers)
     cells, values = sampled_cells(layers, grid, sample, random_state)
     _check_cells(values, 2 if count == "auto" else count)

@@ -4,7 +4,14 @@ from gossan.report.annotation import convergence_plot, round_maps
 from gossan.report.comparison import ComparisonInputs, render_comparison
 from gossan.report.contributions import contribution_maps, contribution_range
 from gossan.report.html import render_report
-from gossan.report.inputs import PretrainingShown, ReportInputs, TransferShown
+from gossan.report.inputs import (
+    AnaloguesShown,
+    PretrainingShown,
+    RegionsShown,
+    ReportInputs,
+    SearchShown,
+    TransferShown,
+)
 from gossan.report.maps import predicted_maps
 from gossan.report.regions import analogue_map, choice_figure, profile_figure, region_map
 from gossan.report.shares import area_thresholds
@@ -25,9 +32,12 @@ from gossan.report.theme import png_bytes
 from gossan.report.words import Verdict, coordinate, decision_facts, headline, verdict
 
 __all__ = [
+    "AnaloguesShown",
     "ComparisonInputs",
     "PretrainingShown",
+    "RegionsShown",
     "ReportInputs",
+    "SearchShown",
     "TransferShown",
     "Verdict",
     "agreement_style",

@@ -20,6 +20,7 @@ from gossan.report.theme import INK, SCORE_COLOURS, as_png, as_svg, contrast
 from gossan.report.words import percent
 
 _DRAWN_WORKFLOWS = 20
+_IN_REPORT = 8
 _AREAS = ("0.01", "0.02", "0.05", "0.10")
 _BOUNDED = ("difference_auc", "difference_capture_0.05", *(f"capture_{area}" for area in _AREAS))
 _NEEDED = (
@@ -132,7 +133,7 @@ def render_comparison(inputs: ComparisonInputs) -> str:
     _check(inputs)
     sections = [
         ("heat", "Methods and negatives", _heat_maps(inputs)),
-        ("order", "How sure is the order?", _workflow_chart(inputs)),
+        ("order", "How sure is the order?", _order_section(inputs)),
         ("maps", "Where the workflows agree", _consensus_section(inputs)),
         ("table", "Every workflow", workflow_table(inputs.table, inputs.reference)),
         ("failed", "What could not be run", list(inputs.failed)),
@@ -143,6 +144,24 @@ def render_comparison(inputs: ComparisonInputs) -> str:
         verdict=comparison_words(inputs.table, inputs.reference),
         sections=[(key, title, content) for key, title, content in sections if content],
     )
+
+
+def comparison_chapter(table: pd.DataFrame, reference: str) -> dict[str, Any]:
+    """What the template of the report fills its chapter on other methods with.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As :class:`ComparisonInputs` holds it.
+    reference : str
+    """
+    best = table[table["role"] == "workflow"].head(_IN_REPORT)["workflow"]
+    shown = table[table["workflow"].isin({*best, reference})]
+    return {
+        "verdict": comparison_words(table, reference),
+        "chart": _workflow_chart(shown, reference),
+        "left_out": len(table) - len(shown),
+    }
 
 
 def comparison_words(table: pd.DataFrame, reference: str) -> list[str]:
@@ -331,7 +350,7 @@ def _heat_maps(inputs: ComparisonInputs) -> list[HeatMap]:
     return [heat_map(inputs.table, inputs.reference, column) for column in _HEATED]
 
 
-def _workflow_chart(inputs: ComparisonInputs) -> dict[str, Any]:
+def _order_section(inputs: ComparisonInputs) -> dict[str, Any]:
     table = inputs.table
     is_workflow = table["role"] == "workflow"
     shown = table[
@@ -341,16 +360,18 @@ def _workflow_chart(inputs: ComparisonInputs) -> dict[str, Any]:
     ]
     left_out = len(table) - len(shown)
     rest = f" {left_out} further workflows are in the table below." if left_out else ""
-    return {
-        "chart": picture(
-            as_svg,
-            figures.workflow_plot(shown, reference=inputs.reference),
-            "AUC and capture of the best workflows, the controls and the consensus",
-            "Figures on held-out deposits with 95 % deposit-cluster bootstrap intervals. All rows "
-            "share the same deposits, so overlapping intervals do not show that two rows are "
-            f"alike: the paired differences in the table do.{rest}",
-        )
-    }
+    return {"chart": _workflow_chart(shown, inputs.reference, rest)}
+
+
+def _workflow_chart(shown: pd.DataFrame, reference: str, rest: str = "") -> Picture:
+    return picture(
+        as_svg,
+        figures.workflow_plot(shown, reference=reference),
+        "AUC and capture of the best workflows, the controls and the consensus",
+        "Figures on held-out deposits with 95 % deposit-cluster bootstrap intervals. All rows "
+        "share the same deposits, so overlapping intervals do not show that two rows are alike: "
+        f"paired differences do.{rest}",
+    )
 
 
 def _consensus_section(inputs: ComparisonInputs) -> list[Picture]:

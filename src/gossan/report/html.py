@@ -14,6 +14,8 @@ import xarray as xr
 from gossan.evaluate import concentration_area
 from gossan.grid import Grid
 from gossan.report import figures, maps, tables, words
+from gossan.report.comparison import comparison_chapter
+from gossan.report.ground import analogues_chapter, regions_chapter
 from gossan.report.inputs import ReportInputs
 from gossan.report.page import Picture, picture, render_page
 from gossan.report.pretraining import pretraining_chapter
@@ -64,6 +66,9 @@ def render_report(inputs: ReportInputs) -> str:
         ("held-out", "Would it have found what we know?", _held_out_section(inputs)),
         ("targets", "Where to look next", _targets_section(inputs, letters, groups)),
         ("importance", "What the map leans on", _importance_section(inputs)),
+        ("regions", "What kinds of ground there are", _regions_section(inputs)),
+        ("analogues", "Where ground like the deposits lies", _analogues_section(inputs)),
+        ("comparison", "Would another method do better?", _comparison_section(inputs)),
         ("pretraining", "What the network learnt without labels", _pretraining_section(inputs)),
         ("transfer", "What was taken from another area", _transfer_section(inputs)),
         ("truth", "Against the truth", _truth_section(inputs)),
@@ -79,6 +84,7 @@ def render_report(inputs: ReportInputs) -> str:
         tiles=_tiles(inputs),
         facts=_facts(inputs.score, inputs),
         decisions=_decisions(inputs),
+        more=_more_to_ask(inputs),
         sections=[(key, title, content) for key, title, content in sections if content is not None],
     )
 
@@ -351,6 +357,32 @@ def _pretraining_section(inputs: ReportInputs) -> dict[str, Any] | None:
 
 def _transfer_section(inputs: ReportInputs) -> dict[str, Any] | None:
     return None if inputs.transfer is None else transfer_chapter(inputs.transfer)
+
+
+def _regions_section(inputs: ReportInputs) -> dict[str, Any] | None:
+    return None if inputs.regions is None else regions_chapter(inputs.regions, inputs.deposits)
+
+
+def _analogues_section(inputs: ReportInputs) -> dict[str, Any] | None:
+    return None if inputs.analogues is None else analogues_chapter(inputs.analogues)
+
+
+def _comparison_section(inputs: ReportInputs) -> dict[str, Any] | None:
+    if inputs.comparison is None or inputs.reference is None:
+        return None
+    return comparison_chapter(inputs.comparison, inputs.reference)
+
+
+def _more_to_ask(inputs: ReportInputs) -> list[tuple[str, str]]:
+    """Commands whose answers would be chapters here, and what they tell."""
+    study = shlex.quote(inputs.study_file)
+    searched = inputs.analogues is not None and len(inputs.analogues.searches) > 0
+    asked = [
+        (inputs.regions is not None, "regions {}", "what kinds of ground there are"),
+        (searched, "analogues {} --like NAME", "where ground like one of the deposits lies"),
+        (inputs.comparison is not None, "compare {}", "whether another method would do better"),
+    ]
+    return [(f"gossan {verb.format(study)}", what) for known, verb, what in asked if not known]
 
 
 def _truth_section(inputs: ReportInputs) -> dict[str, Any] | None:

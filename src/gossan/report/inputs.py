@@ -100,6 +100,80 @@ class TransferShown:
 
 
 @dataclass(frozen=True)
+class RegionsShown:
+    """Regions of like evidence, which no deposit had a part in.
+
+    Parameters
+    ----------
+    labels : xarray.DataArray
+        ``(y, x)`` with a CRS: number of the region, 0 without evidence.
+    table : pandas.DataFrame
+        From :func:`gossan.regions.region_table`.
+    profiles : pandas.DataFrame
+        From :func:`gossan.regions.layer_profiles`.
+    choice : pandas.DataFrame or None
+        From :func:`gossan.regions.choose_count`; None where the number was given.
+    stable : bool
+        Whether halves of the area agree on them.
+    by, method : str
+        What cells were compared by, and the clustering.
+    """
+
+    labels: xr.DataArray
+    table: pd.DataFrame
+    profiles: pd.DataFrame
+    choice: pd.DataFrame | None
+    stable: bool
+    by: str
+    method: str
+
+
+@dataclass(frozen=True)
+class SearchShown:
+    """A search for ground like a chosen place.
+
+    Parameters
+    ----------
+    query : str
+        The place, in words.
+    by : str
+        What cells were compared by.
+    areas : pandas.DataFrame
+        Best first, as :class:`gossan.pipeline.AnaloguesFound` holds them.
+    map : bytes
+        A PNG of the likeness of all ground, from :func:`gossan.report.analogue_map`.
+    """
+
+    query: str
+    by: str
+    areas: pd.DataFrame
+    map: bytes
+
+
+@dataclass(frozen=True)
+class AnaloguesShown:
+    """Whether ground like some known deposits holds the others, and what was searched for.
+
+    Parameters
+    ----------
+    held_out : mapping or None
+        Held-out figures of likeness to the deposits alone, on the folds of the run.
+    deposits : sequence of mapping
+        One a deposit: ``name``, ``fold``; ``rank``, the share of the background less like the
+        deposits of other folds than it is; ``alike``, the deposit of another fold that it is most
+        like, and the ``likeness`` of the two.
+    reason : str or None
+        Why no deposit could be held out, where none could.
+    searches : sequence of SearchShown
+    """
+
+    held_out: Mapping[str, Any] | None
+    deposits: Sequence[Mapping[str, Any]]
+    reason: str | None = None
+    searches: Sequence[SearchShown] = ()
+
+
+@dataclass(frozen=True)
 class ReportInputs:
     """Everything a report shows. Only the first five fields are needed; the rest adds sections.
 
@@ -142,6 +216,14 @@ class ReportInputs:
         What a network learnt without labels, where the method has one.
     transfer : TransferShown, optional
         What networks took of a source, where the method has one.
+    regions : RegionsShown, optional
+        Regions of the area, where some were made.
+    analogues : AnaloguesShown, optional
+        What likeness to known deposits tells.
+    comparison : pandas.DataFrame, optional
+        Workflows compared on the same folds, as :class:`ComparisonInputs` holds them.
+    reference : str, optional
+        The workflow that their differences are taken against.
     settings : mapping
         The study file, nested.
     provenance : mapping
@@ -168,6 +250,10 @@ class ReportInputs:
     hidden: gpd.GeoDataFrame | None = None
     pretraining: PretrainingShown | None = None
     transfer: TransferShown | None = None
+    regions: RegionsShown | None = None
+    analogues: AnaloguesShown | None = None
+    comparison: pd.DataFrame | None = None
+    reference: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[str] = ()

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from gossan.printable import printable
 from gossan.report import tables
+from gossan.report.theme import png_address
 
 
 class Picture(NamedTuple):
@@ -27,6 +28,11 @@ def picture(
 ) -> Picture:
     """Inline a figure by ``draw``, :func:`gossan.report.theme.as_png` or ``as_svg``."""
     return Picture(draw(figure, **how), alt, caption, round(96 * figure.get_figwidth()))
+
+
+def inlined_png(png: bytes, alt: str, caption: str, *, width: float) -> Picture:
+    """Inline a picture that was drawn before, so many inches wide."""
+    return Picture(png_address(png), alt, caption, round(96 * width))
 
 
 def render_page(template: str, **content: Any) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from gossan.regions import STABLE
 from gossan.report.figures import shortened
 from gossan.report.maps import KNOWN
 from gossan.report.shares import MAP_AREAS, thinning
@@ -26,11 +30,14 @@ from gossan.report.theme import (
     themed,
 )
 
+MAP_WIDTH = 9.0
+"""Inches across."""
 PROFILE_LAYERS = 24
 _NAMED = 26
 _QUERY = {"marker": "s", "s": 16, "facecolor": SLATE, "edgecolor": "white", "linewidth": 0.6}
-_STRONGEST = 3.0
-"""Robust deviations at which the colours of a profile end."""
+_IN_LEGEND = 26
+_COLOURS_END = (3.0, 12.0)
+"""Robust deviations at which the colours of a profile end, at least and at most."""
 
 
 def region_map(
@@ -38,7 +45,7 @@ def region_map(
     table: pd.DataFrame,
     deposits: gpd.GeoDataFrame | None = None,
     *,
-    width: float = 9.0,
+    width: float = MAP_WIDTH,
 ) -> Figure:
     """Map the regions by number, with the known deposits.
 
@@ -47,7 +54,7 @@ def region_map(
     labels : xarray.DataArray
         ``(y, x)`` with a CRS; 0 without evidence.
     table : pandas.DataFrame
-        ``region`` and ``share``, from :func:`gossan.regions.region_table`.
+        ``region``, ``name`` and ``share``, from :func:`gossan.regions.region_table`.
     deposits : geopandas.GeoDataFrame, optional
         In the map's CRS.
     width : float, default 9
@@ -64,8 +71,8 @@ def region_map(
             norm=BoundaryNorm(np.arange(len(colours) + 1) + 0.5, len(colours)),
         )
         names = [
-            f"region {number}: {100 * share:.0f} % of the area"
-            for number, share in enumerate(table["share"], start=1)
+            shortened(f"{row['region']} ({100 * row['share']:.0f} %): {row['name']}", _IN_LEGEND)
+            for row in table.to_dict("records")
         ]
         sheet.legend_classes("Regions", list(zip(colours, names, strict=True)))
         if deposits is not None and len(deposits):
@@ -79,7 +86,7 @@ def analogue_map(
     query: gpd.GeoDataFrame,
     areas: gpd.GeoDataFrame,
     *,
-    width: float = 9.0,
+    width: float = MAP_WIDTH,
 ) -> Figure:
     """Map how like a chosen place all ground is, by share of the area, with the best areas.
 
@@ -128,25 +135,28 @@ def profile_figure(profiles: pd.DataFrame) -> Figure:
     strongest = profiles.abs().max().sort_values(ascending=False, kind="stable").dropna()
     shown = profiles[strongest.index[:PROFILE_LAYERS]].T
     with themed():
-        figure = new_figure(2.4 + 0.62 * len(profiles), 1.0 + 0.2 * len(shown))
+        values = shown.to_numpy(dtype=float)
+        strongest = _colour_end(values)
+        figure = new_figure(2.8 + 0.52 * len(profiles), 1.2 + 0.2 * len(shown))
         axes = figure.subplots()
         axes.grid(False)
         drawn = axes.imshow(
-            shown.to_numpy(dtype=float),
+            values,
             cmap=SIGNED_COLOURS,
-            vmin=-_STRONGEST,
-            vmax=_STRONGEST,
+            vmin=-strongest,
+            vmax=strongest,
             aspect="auto",
         )
-        for (layer, region), value in np.ndenumerate(shown.to_numpy(dtype=float)):
+        for (layer, region), value in np.ndenumerate(values):
             if np.isfinite(value):
-                light = abs(value) > 0.55 * _STRONGEST
+                light = abs(value) > 0.55 * strongest
                 text = f"{value:+.1f}".replace("-", "−")
                 axes.text(
                     region, layer, text, ha="center", va="center", fontsize=6.5,
                     color="white" if light else INK,
                 )  # fmt: skip
-        axes.set_xticks(range(len(profiles)), [f"region {number}" for number in profiles.index])
+        axes.set_xticks(range(len(profiles)), [str(number) for number in profiles.index])
+        axes.set_xlabel("region")
         names = [str(name) for name in shown.index]
         # A font may lack the letters of other scripts: such a layer has its number in the CSV.
         order = {str(name): place + 1 for place, name in enumerate(profiles.columns)}
@@ -162,6 +172,12 @@ def profile_figure(profiles: pd.DataFrame) -> Figure:
         bar.set_label("robust deviations from the area", fontsize=7.5)
         figure.set_layout_engine("constrained")
         return figure
+
+
+def _colour_end(values: npt.NDArray[np.floating[Any]]) -> float:
+    """Where colours end: few values beyond, so that strong and stronger can be told apart."""
+    known = np.abs(values[np.isfinite(values)])
+    return float(np.clip(np.quantile(known, 0.95) if len(known) else 0.0, *_COLOURS_END))
 
 
 def choice_figure(choice: pd.DataFrame | None, count: int) -> Figure:
@@ -189,7 +205,17 @@ def choice_figure(choice: pd.DataFrame | None, count: int) -> Figure:
             fmt="o-", color=RUST, label="stability, ± standard error",
         )  # fmt: skip
         axes.plot(choice["regions"], choice["silhouette"], "s--", color=SLATE, label="silhouette")
-        axes.set(xlabel="regions", ylim=(min(0.0, choice["silhouette"].min()) - 0.05, 1.0))
+        axes.axhline(STABLE, color=RUST, linewidth=0.8, linestyle=(0, (5, 2)))
+        axes.annotate(
+            "below: your data cannot say", (0.0, STABLE), xycoords=("axes fraction", "data"),
+            xytext=(3, -3), textcoords="offset points", va="top", fontsize=7,
+            color=RUST,
+        )  # fmt: skip
+        axes.set(
+            xlabel="number of regions",
+            ylabel="1 is perfect",
+            ylim=(min(0.0, choice["silhouette"].min()) - 0.05, 1.0),
+        )
         axes.set_xticks(choice["regions"])
         axes.legend(loc="upper right")
         figure.tight_layout()

@@ -105,7 +105,12 @@ def png_bytes(figure: Figure, *, dpi: int = 170) -> bytes:
 
 def as_png(figure: Figure, *, dpi: int = 170) -> str:
     """Render to a ``data:`` address of a PNG, the same bytes for the same figure."""
-    return _address("image/png", png_bytes(figure, dpi=dpi))
+    return png_address(png_bytes(figure, dpi=dpi))
+
+
+def png_address(png: bytes) -> str:
+    """The content of a PNG file as a ``data:`` address."""
+    return _address("image/png", png)
 
 
 def as_svg(figure: Figure) -> str:

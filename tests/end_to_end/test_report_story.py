@@ -1,0 +1,71 @@
+"""A geologist asks more of a finished run, and the report tells all of it."""
+
+import numpy as np
+import pytest
+import rasterio
+
+import gossan as gs
+from gossan import io
+
+pytestmark = pytest.mark.filterwarnings("ignore::gossan.exceptions.SurveyDataWarning")
+CHAPTERS = {
+    "regions": "What kinds of ground there are",
+    "search": "Ground like ",
+    "comparison": "Would another method do better?",
+}
+
+
+def chapters(report):
+    text = report.read_text(encoding="utf-8")
+    return {name for name, title in CHAPTERS.items() if f"{title}" in text}
+
+
+def test_what_is_asked_becomes_a_chapter(gossan, study_file):
+    """Until the study changes: then what was found in older evidence is shown no more."""
+    name = str(gs.read_deposits(gs.read_study(study_file))["name"].iloc[0])
+    asked = {
+        "regions": ("regions", study_file, "--count", "3"),
+        "search": ("analogues", study_file, "--like", name),
+        "comparison": (
+            *("compare", study_file, "--methods", "weights-of-evidence,logistic-regression"),
+            *("--negatives", "default", "--no-controls", "--draws", "1"),
+        ),
+    }
+    early = gossan(*asked["regions"])
+    assert early.returncode == 0, early.stderr
+    assert "A chapter of the report" not in early.stdout  # there is none yet
+    assert gossan("run", study_file).returncode == 0
+    folder = next((study_file.parent / "runs").iterdir())
+    report = folder / "report.html"
+    assert chapters(report) == {"regions"}
+    assert "Where ground like the deposits lies" in report.read_text(encoding="utf-8")
+    for chapter in ("search", "comparison"):
+        result = gossan(*asked[chapter])
+        assert result.returncode == 0, result.stderr
+        assert f"A chapter of the report: {report}" in result.stdout.replace("\n", "")
+        assert chapter in chapters(report)
+    whole = report.read_bytes()
+    assert gossan("run", study_file).returncode == 0
+    assert report.read_bytes() == whole
+    study_file.write_text(study_file.read_text().replace("footprint = 3", "footprint = 1"))
+    assert gossan("run", study_file).returncode == 0
+    assert chapters(report) == set()
+
+
+def test_likeness_is_judged_as_any_method_is(gossan, study_file):
+    """By the ranks that `compare` gives the method of that name, on the same folds."""
+    assert gossan("run", study_file).returncode == 0
+    folder = next((study_file.parent / "runs").iterdir())
+    told = io.read_json(folder / ".stages" / "likeness-result.json")
+    result = gossan(
+        *("compare", study_file, "--methods", "analogues", "--negatives", "default"),
+        "--no-controls",
+    )
+    assert result.returncode == 0, result.stderr
+    (row, *_) = io.read_json(folder / "comparison.json")["workflows"]
+    assert told["held_out"]["auc_background"] == pytest.approx(row["auc_background"], abs=1e-9)
+    with rasterio.open(folder / "labels.tif") as file:
+        assert len(told["deposits"]) <= (file.read(1) == 1).sum()
+    ranks = np.array([deposit["rank"] for deposit in told["deposits"]])
+    assert told["held_out"]["auc_background"] == pytest.approx(ranks.mean(), abs=1e-6)
+    assert all(deposit["alike"] != deposit["name"] for deposit in told["deposits"])
