@@ -391,6 +391,19 @@ _ENTRIES = [
         files=_BACKBONE,
     ),
     Method(
+        "masked-pretraining-analogues",
+        "Masked pretraining, analogues",
+        _PRETRAINED,
+        "Scores a cell by how like that of known deposits is what a pretrained network makes of it "
+        "and its surroundings.",
+        "Choose it over plain analogues where what lies round a cell should count too. It needs no "
+        "negatives, so it is a check on methods that choose them. Compare it with `analogues`: on "
+        "a small area the network seldom learns more than the layers say.",
+        parameters=MappingProxyType({"head": "analogues"}),
+        ablation=_UNTAUGHT,
+        files=_BACKBONE,
+    ),
+    Method(
         "selective-transfer",
         "Selective transfer between areas",
         _TRANSFER,

@@ -126,11 +126,13 @@ class EmbeddedScore:
                 regions[place, layer] = torch.where(observed, ordinary[layer], torch.nan)
         parts = regions.split(self._at_once)
         embeddings = torch.cat([self._embedded(part, row, column) for part in parts])
-        own = np.asarray(self.area.evidence[:, row, column].to_numpy(), dtype=np.float32)
-        columns = np.tile(own, (self.layers + 1, 1))
-        known = np.flatnonzero(np.isfinite(own))
-        columns[known, known] = baseline[known]
-        X = np.concatenate([columns, embeddings.cpu().numpy()], axis=1)
+        X = embeddings.cpu().numpy()
+        if self.heads[0].sees_layers:
+            own = np.asarray(self.area.evidence[:, row, column].to_numpy(), dtype=np.float32)
+            columns = np.tile(own, (self.layers + 1, 1))
+            known = np.flatnonzero(np.isfinite(own))
+            columns[known, known] = baseline[known]
+            X = np.concatenate([columns, X], axis=1)
         scores = np.mean([head.predict_proba(X)[:, 1] for head in self.heads], axis=0)
         return scores[-1] - scores[:-1]
 

@@ -15,8 +15,9 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from gossan.draws import score_and_spread
 from gossan.exceptions import StudyError, TrainingError
-from gossan.models import CellClassifier, CellExtraTrees
+from gossan.models import Analogues, CellClassifier, CellExtraTrees
 from gossan.nn.devices import Precision, chosen_device
 from gossan.nn.masked_autoencoder.attribution import EmbeddedScore, TunedScore
 from gossan.nn.masked_autoencoder.backbone import Backbone
@@ -36,11 +37,13 @@ FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-_HEADS = ("probe", "forest", "finetune")
+_HEADS = ("probe", "forest", "finetune", "analogues")
+_LINEAR = ("members", "dropout", "dropout_draws", "label_smoothing", "calibrate")
 _IDLE = {
     "probe": ("n_estimators",),
-    "forest": ("members", "dropout", "dropout_draws", "label_smoothing", "calibrate"),
+    "forest": _LINEAR,
     "finetune": ("n_estimators", "embedding"),
+    "analogues": (*_LINEAR, "n_estimators"),
 }
 """Of each head the settings that it does not know."""
 _LEAST_GROUPS = 5
@@ -59,10 +62,12 @@ class PretrainedClassifier(CellClassifier):
     backbone : Backbone or None, default None
         From :func:`pretrain` or ``gossan pretrain``; ``None`` to pretrain one on the evidence of
         the study, which is kept and shared by all folds.
-    head : {"probe", "forest", "finetune"}, default "probe"
+    head : {"probe", "forest", "finetune", "analogues"}, default "probe"
         ``"probe"``: a linear head on the frozen embedding, with dropout and smoothed labels.
         ``"forest"``: extra trees on the embedding and the layers together. ``"finetune"``: a
         linear head on the token in the middle of the cell's window, and the encoder learns too.
+        ``"analogues"``: mean likeness of the embedding to those of the deposits
+        (:class:`gossan.models.Analogues`); no negative has a part in it.
     pretrained : bool, default True
         ``False`` for the same network with the weights it starts from: what pretraining is
         measured by.
@@ -94,7 +99,9 @@ class PretrainedClassifier(CellClassifier):
     Attributes
     ----------
     members_ : list of dict
-        Linear heads, or fine-tuned networks; a forest is ``forest_``.
+        Linear heads, or fine-tuned networks.
+    plain_ : CellExtraTrees or Analogues
+        The forest, or the likeness, in their place.
     classes_ : ndarray of shape (2,)
 
     Notes
@@ -129,7 +136,7 @@ class PretrainedClassifier(CellClassifier):
         self,
         backbone: Any = None,
         *,
-        head: Literal["probe", "forest", "finetune"] = "probe",
+        head: Literal["probe", "forest", "finetune", "analogues"] = "probe",
         pretrained: bool = True,
         strict: bool = False,
         embedding: Literal["dense", "exact"] = "dense",
@@ -264,8 +271,8 @@ class PretrainedClassifier(CellClassifier):
     def look_at(self, evidence: xr.DataArray) -> xr.DataArray:
         """What it looks at in place of an area's evidence, (layer, y, x).
 
-        Of a probe the embeddings, of a forest the evidence and the embeddings; when it is
-        fine-tuned the layers that the backbone knows, in its order.
+        Of a probe and of likeness the embeddings, of a forest the evidence and the embeddings;
+        when it is fine-tuned the layers that the backbone knows, in its order.
         """
         if self.head == "finetune":
             known = self._learnt.layers
@@ -278,15 +285,20 @@ class PretrainedClassifier(CellClassifier):
         embedded = self._learnt.embed(
             evidence, exact=self.embedding == "exact", accelerator=self.accelerator
         )
-        if self.head == "probe":
+        if not self.sees_layers:
             return embedded
         plain = evidence.drop_vars([n for n in evidence.coords if n not in embedded.coords])
         return xr.concat([plain, embedded], dim="layer", combine_attrs="drop")
 
     @property
+    def sees_layers(self) -> bool:
+        """Whether the head looks at a cell's layers beside their embedding."""
+        return self.head == "forest"
+
+    @property
     def attributed_by(self) -> Literal["gradients", "removal"]:
-        """How :meth:`attribute` finds what a layer adds: there is no gradient of a forest."""
-        return "removal" if self.head == "forest" else "gradients"
+        """How :meth:`attribute` finds what a layer adds: ranks and forests have no gradient."""
+        return "removal" if self._is_plain else "gradients"
 
     def attribute(
         self,
@@ -300,7 +312,7 @@ class PretrainedClassifier(CellClassifier):
     ) -> FloatArray:
         """How much of some cells' mean score is owed to each layer.
 
-        Of linear heads by integrated gradients against the background's mean; of a forest by
+        Of linear heads by integrated gradients against the background's mean; of others by
         putting the background's mean in the place of a layer round the cell, layer by layer.
 
         Parameters
@@ -380,10 +392,9 @@ class PretrainedClassifier(CellClassifier):
     ) -> None:
         self.check()
         generator = check_random_state(self.random_state)
-        if self.head == "forest":
+        if self._is_plain:
             seed = int(generator.randint(2**31))
-            forest = CellExtraTrees(self.n_estimators, random_state=seed)
-            self.forest_ = forest.fit(X, positive.astype(int))
+            self.plain_ = self._plain_head(seed).fit(X, positive.astype(int), groups=groups)
             return
         seeds = [int(generator.randint(2**31)) for _ in range(self.members)]
         splits = [_split(positive, groups, np.random.default_rng(seed)) for seed in seeds]
@@ -396,6 +407,16 @@ class PretrainedClassifier(CellClassifier):
         self.fill_ = _means(X)
         embeddings = np.where(np.isfinite(X), X, self.fill_)
         self.members_ = [self._fit_head(embeddings, positive, *given) for given in both]
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether an estimator of cells is the head, and no layer of a network."""
+        return self.head in ("forest", "analogues")
+
+    def _plain_head(self, seed: int) -> CellExtraTrees | Analogues:
+        if self.head == "analogues":
+            return Analogues()
+        return CellExtraTrees(self.n_estimators, random_state=seed)
 
     def _fit_network(
         self, windows: Tensor, positive: BoolArray, seed: int, split: tuple[IntArray, IntArray]
@@ -451,8 +472,8 @@ class PretrainedClassifier(CellClassifier):
         return {**head, "seed": seed, "temperature": temperature(odds, positive[judged])}
 
     def _score_cells(self, X: FloatArray) -> FloatArray:
-        if self.head == "forest":
-            return self.forest_.predict_proba(X)[:, 1]
+        if self._is_plain:
+            return self.plain_.predict_proba(X)[:, 1]
         scores = [
             expit(linear_odds(head, embeddings) / head["temperature"])
             for head, embeddings in self._embedded(X)
@@ -460,10 +481,13 @@ class PretrainedClassifier(CellClassifier):
         return np.mean(scores, axis=0)
 
     def predict_with_spread(self, X: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """The score, and its standard deviation over heads and draws of dropout, each (n,)."""
+        """The score, and its standard deviation over heads and draws of dropout, each (n,).
+
+        Of a forest over its trees; likeness has none, and is NaN.
+        """
         values = self._checked(X)
-        if self.head == "forest":
-            return self.forest_.predict_with_spread(values)
+        if self._is_plain:
+            return score_and_spread(self.plain_, values)
         scores, draws = [], []
         for head, embeddings in self._embedded(values):
             scores.append(expit(linear_odds(head, embeddings) / head["temperature"]))
