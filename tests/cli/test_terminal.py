@@ -45,3 +45,16 @@ def test_control_characters_of_the_survey_stay_off_terminal_and_report(gossan, s
     assert "magnetics�]0;x�" in shown
     assert "�[31mGully" in shown
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", shown)
+
+
+def test_the_survey_is_warned_of_once_and_libraries_never(capsys):
+    """Even where a thread has put back filters that let everything through."""
+    from gossan.cli.commands import _warner
+    from gossan.exceptions import SurveyDataWarning
+
+    show = _warner()
+    for message in ("two deposits in one cell", "two deposits in one cell", "no units"):
+        show(SurveyDataWarning(message), SurveyDataWarning, "labels.py", 1)
+    show("will be deprecated", DeprecationWarning, "affine.py", 1)
+    told = capsys.readouterr().err
+    assert told.splitlines() == ["Warning: two deposits in one cell", "Warning: no units"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +56,7 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one clear message and a non-zero exit."""
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", SurveyDataWarning)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _warner()
     try:
         app(standalone_mode=True)
     except GossanError as error:
@@ -537,8 +537,16 @@ def _explainer(name: str) -> Any:
     return name
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    err.print(f"[yellow]Warning:[/] {plain(message)}")
+def _warner() -> Callable[..., None]:
+    """Show what is said of a survey, once; filters alone do not hold where threads change them."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, SurveyDataWarning) and str(message) not in told:
+            told.add(str(message))
+            err.print(f"[yellow]Warning:[/] {plain(message)}")
+
+    return show
 
 
 @contextmanager
