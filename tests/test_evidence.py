@@ -30,6 +30,7 @@ from gossan.evidence import (
     study_grid,
     valid_cells,
     vector_layers,
+    without_focal_means,
 )
 from gossan.exceptions import StudyError, SurveyDataError, SurveyDataWarning
 from gossan.geochem import clr
@@ -710,6 +711,11 @@ def test_neighbourhood_means_in_a_build_are_those_of_the_finished_stack(small_su
     plain = build_evidence(small_study(small_survey))
     built = build_evidence(small_study(small_survey, focal=[3]))
     xr.testing.assert_identical(focal_means(plain, [3]), built)
+    several = focal_means(plain, [3, 5])
+    assert len(several) == 3 * len(plain)
+    kept = without_focal_means(several, [3, 5])
+    assert kept["layer"].to_numpy().tolist() == plain["layer"].to_numpy().tolist()
+    np.testing.assert_array_equal(kept, plain)
 
 
 def test_nothing_is_observed_outside_the_mask(small_survey):

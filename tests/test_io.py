@@ -656,6 +656,33 @@ def test_labels_are_int8(tmp_path):
         assert file.dtypes == ("int8",)
 
 
+def test_regions_come_back_as_they_were(tmp_path):
+    """Their numbers, beyond what a byte holds, and where they lie."""
+    values = np.array([[1, 0, 300], [2, 2, 1]], dtype="int16")
+    grid = Grid.from_bounds((0, 0, 300, 200), 100, UTM50)
+    io.write_regions_map(tmp_path / "r.tif", grid.to_dataarray(values))
+    found = io.read_regions_map(tmp_path / "r.tif")
+    np.testing.assert_array_equal(found, values)
+    assert Grid.from_dataarray(found) == grid
+
+
+def test_places_come_back_with_their_crs_and_kinds(tmp_path):
+    """A truth value stays one; what is no table of places is refused by name."""
+    places = gpd.GeoDataFrame(
+        {"name": ["a", "b"], "known": [True, False]},
+        geometry=gpd.points_from_xy([1.5, 2.5], [3.0, 4.0]),
+        crs=UTM50,
+    )
+    io.write_places(tmp_path / "p.parquet", places)
+    found = io.read_places(tmp_path / "p.parquet")
+    assert found.crs == places.crs
+    assert found["known"].dtype == bool
+    assert (found.geometry == places.geometry).all()
+    (tmp_path / "q.parquet").write_text("no parquet")
+    with pytest.raises(SurveyDataError, match=r"q\.parquet cannot be read as places"):
+        io.read_places(tmp_path / "q.parquet")
+
+
 def test_targets_keep_their_order_and_bytes(tmp_path):
     """Two layers; lists as text; the same targets give the same file on another day."""
     polygons = gpd.GeoDataFrame(

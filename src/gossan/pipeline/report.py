@@ -39,7 +39,7 @@ from gossan.study import Study
 
 CHECKED = ".stages/check-result.json"
 IMPORTANCE = ".stages/importance.json"
-TRUTH = ".stages/truth.gpkg"
+TRUTH = ".stages/truth.parquet"
 _STAGES = ("check", "evaluation", "model", "map", "targets")
 _THUMBNAILS = 12
 
