@@ -100,7 +100,7 @@ def _table(annotation: object) -> tuple[type[BaseModel] | None, bool]:
     several = get_origin(annotation) is list
     inner = get_args(annotation)[0] if several else annotation
     is_table = isinstance(inner, type) and issubclass(inner, BaseModel)
-    return (inner, several) if is_table else (None, several)
+    return inner if is_table else _optional_table(annotation), several
 
 
 def _optional_table(annotation: object) -> type[BaseModel] | None:

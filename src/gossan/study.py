@@ -121,7 +121,7 @@ class Occurrences(_Table):
 
 
 class Deposits(Occurrences):
-    """Known deposits: the positives."""
+    """Known deposits, the positives; regions and analogues do without the table."""
 
     footprint: Annotated[int, Field(ge=1)] = Field(
         3, description="cells across that one deposit marks (3: its cell and 8 neighbours)"
@@ -354,8 +354,11 @@ class Study(_Table):
         """
         if self.deposits is None:
             raise StudyError(
-                f"{self._path} names no known deposits: add a table [deposits] with their file. "
-                "Without any, `gossan regions` divides the area by its evidence alone."
+                f"{self._path} names no known deposits, from which a map of prospectivity is "
+                "learnt: add a table [deposits] with their file. Without any, `gossan regions "
+                f"{self._path}` divides the area by its evidence alone, `gossan analogues "
+                f"{self._path}` with --at or --within finds ground like a place, and `gossan "
+                f"predict MODEL {self._path}` maps it by a model of another area."
             )
         return self.deposits
 

@@ -53,7 +53,7 @@ def test_regions_need_no_deposits(gossan, study_file):
     assert result.returncode == 0, result.stderr
     assert "expected" not in result.stdout
     assert len(io.read_json(run_of(study_file) / "regions.json")["regions"]) == 3
-    for verb in ("run", "compare", "annotate", "check"):
+    for verb in ("run", "compare", "annotate"):
         refused = gossan(verb, study_file)
         assert refused.returncode != 0
         assert "names no known deposits" in refused.stdout + refused.stderr

@@ -13,7 +13,6 @@ import typer
 
 from gossan.cli.terminal import (
     ROUNDS_SHOWN,
-    SCORES_SHOWN,
     err,
     out,
     plain,
@@ -29,6 +28,7 @@ from gossan.cli.terminal import (
     print_regions,
     print_report,
     print_run,
+    print_scores,
     print_source,
     print_table,
     progress_bars,
@@ -109,12 +109,12 @@ def new(
 @app.command()
 def check(study: StudyFile) -> None:
     """Say what is wrong with the data, where, and how to mend it; score every layer."""
-    from gossan.pipeline import check_settings
+    from gossan.pipeline import check_method, check_settings
     from gossan.quality import check_study
     from gossan.study import read_study
 
     settings = read_study(study)
-    check_settings(settings)
+    check_method(settings)
     result = check_study(settings)
     for finding in result.findings:
         colour = {"error": "red", "warning": "yellow"}.get(finding.severity, "cyan")
@@ -124,11 +124,13 @@ def check(study: StudyFile) -> None:
             out.print(f"    → {plain(finding.remedy)}")
     if len(result.layer_scores):
         out.print()
-        print_table(result.layer_scores.reset_index()[SCORES_SHOWN])
+        print_scores(result.layer_scores)
     n_errors = sum(finding.severity == "error" for finding in result.findings)
     out.print(f"\nFindings: {len(result.findings)}, errors among them: {n_errors}.")
     if n_errors:
         raise typer.Exit(1)
+    if settings.deposits is not None:
+        check_settings(settings)
 
 
 @app.command()

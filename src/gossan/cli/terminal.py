@@ -35,7 +35,9 @@ ROUNDS_SHOWN = {
     "inner_capture": "inner capture",
 }
 """Columns of an annotation's rounds, and what the terminal calls them."""
-SCORES_SHOWN = ["layer", "coverage", "resolution_ratio", "cluster", "nugget", "auc", "z"]
+_SCORES_SHOWN = ["layer", "coverage", "resolution_ratio", "cluster", "nugget"]
+_RELEVANCE = ["auc", "z"]
+"""What a layer tells of known deposits."""
 
 
 def plain(text: object) -> str:
@@ -347,14 +349,21 @@ def print_run(path: Path) -> None:
     )
 
 
+def print_scores(scores: pd.DataFrame) -> None:
+    """How good each layer is; what it tells of known deposits where there are any."""
+    known = scores[_RELEVANCE].notna().any(axis=None)
+    print_table(scores.reset_index()[[*_SCORES_SHOWN, *(_RELEVANCE if known else [])]])
+
+
 def print_table(table: pd.DataFrame) -> None:
     """A table, text to the left and numbers to the right."""
+    from pandas.api.types import is_numeric_dtype
     from rich.table import Table
 
     shown = Table(box=None, pad_edge=False)
     for column in table.columns:
         shown.add_column(
-            plain(column), justify="left" if table[column].dtype == object else "right"
+            plain(column), justify="right" if is_numeric_dtype(table[column]) else "left"
         )
     for row in table.itertuples(index=False):
         shown.add_row(*(plain(_cell(value)) for value in row))

@@ -18,6 +18,7 @@ from gossan.pipeline.regions import RegionsFound, regions_study
 from gossan.pipeline.report import renew_report
 from gossan.pipeline.run import run_study
 from gossan.pipeline.settings import (
+    check_method,
     check_settings,
     other_occurrences,
     read_deposits,
@@ -36,6 +37,7 @@ __all__ = [
     "RunFolder",
     "analogues_study",
     "annotate_study",
+    "check_method",
     "check_settings",
     "compare_study",
     "comparison_table",

@@ -274,6 +274,7 @@ def _finished(
 ) -> Iterator[tuple[OpenStudy, Any]]:
     """An open study and the model of its run, if that was made of the same things."""
     path = run_folder(study, output)
+    _ = study.known  # without any, no run could make what is lacking
     if not (path / "model" / "model.json").exists():
         raise StudyError(f"There is no model in {path}. `gossan run {study.path}` makes one.")
     with opened(study, path, progress) as at_hand:

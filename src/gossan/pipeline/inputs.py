@@ -95,7 +95,8 @@ def opened_evidence(study: Study, path: Path, progress: Progress | None) -> Iter
 
 @contextmanager
 def opened(study: Study, path: Path, progress: Progress | None) -> Iterator[OpenStudy]:
-    """Hold a study's run folder, and make evidence and labels there."""
+    """Hold a study's run folder, and make evidence and labels there; it needs known deposits."""
+    _ = study.known  # refused before a folder is made
     with _held(study, path, progress) as run:
         digests = input_digests(study)
         annotation = annotation_digest(study, path)

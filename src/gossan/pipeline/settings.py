@@ -47,8 +47,9 @@ def method_parameters(study: Study, method: str) -> dict[str, Any]:
     if method == study.method.name:
         files = method_files(study)
         parameters |= {k: METHODS[method].files[k].load(file) for k, file in files.items()}
-    if method == "weights-of-evidence":  # a deposit is its footprint's cells
-        parameters.setdefault("cells_per_deposit", float(study.known.footprint**2))
+    if method == "weights-of-evidence" and study.deposits is not None:
+        # A deposit is its footprint's cells.
+        parameters.setdefault("cells_per_deposit", float(study.deposits.footprint**2))
     return parameters
 
 
@@ -119,7 +120,14 @@ def other_occurrences(study: Study) -> list[list[float]] | None:
 
 
 def check_settings(study: Study) -> None:
-    """Raise now, not after an hour, if the method, the sampler or the splitter cannot be."""
+    """Raise now, not after an hour, if a study's deposits cannot be read or its method not be."""
+    deposits = read_deposits(study)
+    check_method(study)
+    refuse_own_source(study_model(study)[0], deposits)
+
+
+def check_method(study: Study) -> None:
+    """Raise if the method, the sampler or the splitter cannot be; known deposits may lack."""
     model, sampler, _ = study_model(study)
     idle = METHODS[study.method.name].idle(study.method.parameters)
     if idle:
@@ -136,7 +144,6 @@ def check_settings(study: Study) -> None:
         _check_window(study, window)
     if hasattr(model, "sizes"):  # of patches, which must fit the area
         model.sizes(study_grid(study).shape)
-    refuse_own_source(model, read_deposits(study))
     study_splitter(study)
 
 

@@ -37,6 +37,13 @@ _IN_HISTORY = re.compile(
 )
 _CELLS_IN_MEMORY = 2_000_000
 _FEW_CELLS, _MANY_CELLS = 1_000, 50_000_000
+_NO_DEPOSITS = Finding(
+    "note",
+    "[deposits]",
+    "The study names no known deposits: no layer can be set beside them, and no map be learnt.",
+    "`gossan regions`, and `gossan analogues` with --at or --within, need none. For a map of "
+    "prospectivity add a table [deposits] with their file.",
+)
 Source = Samples | Raster | Vector
 
 
@@ -235,8 +242,11 @@ def _stacked(parts: Sequence[xr.DataArray]) -> xr.DataArray:
 
 def _first_path(study: Study, findings: list[Finding]) -> Path | None:
     path = None
+    if study.deposits is None:
+        findings.append(_NO_DEPOSITS)
+        return path
     with _saying("[deposits]", findings):
-        path = study.resolve(study.known.file)[0]
+        path = study.resolve(study.deposits.file)[0]
     return path
 
 
