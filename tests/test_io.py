@@ -40,7 +40,7 @@ from gossan.exceptions import GossanError, LabelError, SurveyDataError, SurveyDa
 from gossan.geochem import prepare_samples
 from gossan.grid import Grid
 from gossan.pipeline import input_digests
-from gossan.study import Deposits, Raster, Vector, parse_study
+from gossan.study import Deposits, Occurrences, Raster, Vector, parse_study
 
 UTM50 = "EPSG:32650"
 
@@ -191,8 +191,57 @@ def test_missing_column_suggests_the_nearest(tmp_path):
 def test_table_without_crs_says_how_to_give_it(tmp_path):
     """Coordinates of unknown CRS are not guessed."""
     path = write_csv(tmp_path / "p.csv", x=[1.0], y=[2.0])
-    with pytest.raises(SurveyDataError, match=r"crs = 'EPSG:4326'"):
+    with pytest.raises(SurveyDataError, match=r"p\.csv does not .* crs = 'EPSG:4326'"):
         io.read_points(path, x="x", y="y")
+
+
+@pytest.mark.parametrize(
+    ("read", "table"),
+    [
+        (lambda p: io.read_deposits(Deposits(file="p", x="x", y="y"), p, UTM50), "[deposits]"),
+        (
+            lambda p: io.read_deposits(Occurrences(file="p", x="x", y="y"), p, UTM50),
+            "[negatives.occurrences]",
+        ),
+        (
+            lambda p: io.read_vector(Vector(name="dykes", file="p", x="x", y="y"), p, UTM50),
+            "[[vectors]] (dykes)",
+        ),
+        (
+            lambda p: io.read_vector(
+                Vector(name="dykes", file="p", segments=("x", "y", "x1", "y1")), p, UTM50
+            ),
+            "[[vectors]] (dykes)",
+        ),
+        (
+            lambda p: io.read_vector(
+                Vector(name="belts", file="p", ring="ring", x="x", y="y"), p, UTM50
+            ),
+            "[[vectors]] (belts)",
+        ),
+    ],
+)
+def test_a_missing_crs_is_asked_for_in_the_table_that_lacks_it(tmp_path, read, table):
+    """File, table of the study file, key."""
+    ends = {"x": [1.0, 5, 5], "y": [2.0, 2, 9], "x1": [5.0, 5, 1], "y1": [2.0, 9, 2]}
+    path = write_csv(tmp_path / "p.csv", ring=["a"] * 3, **ends)
+    with pytest.raises(SurveyDataError, match=r"p\.csv does not say its CRS") as told:
+        read(path)
+    assert f"Add it to {table} in the study file: crs = 'EPSG:4326'" in str(told.value)
+
+
+def test_a_vector_file_without_crs_names_its_table(tmp_path):
+    """A shapefile that lost its .prj; where no study names the file, the file itself is mended."""
+    path = tmp_path / "faults.shp"
+    gpd.GeoDataFrame(geometry=[shapely.LineString([(0, 0), (9, 9)])], crs=UTM50).to_file(path)
+    path.with_suffix(".prj").unlink()
+    settings = Vector(name="faults", file="faults.shp")
+    with pytest.raises(SurveyDataError, match=r"Add it to \[\[vectors\]\] \(faults\)"):
+        io.read_vector(settings, path, UTM50)
+    with pytest.raises(SurveyDataError, match=r"ogr2ogr -a_srs EPSG:… faults\.gpkg faults\.shp"):
+        io.read_vector(settings, path, UTM50, table="")
+    named = settings.model_copy(update={"crs": UTM50})
+    assert io.read_vector(named, path, UTM50).crs == UTM50
 
 
 def test_text_among_coordinates_names_row_and_value(tmp_path):
@@ -1018,6 +1067,44 @@ def test_a_boosted_tree_that_points_beyond_itself_is_refused(tmp_path, field, va
     io.save_model(tmp_path, model, {})
     with pytest.raises(SurveyDataError, match="damaged tree"):
         io.load_model(tmp_path)
+
+
+@pytest.mark.parametrize("spoilt", ["threshold", "value"])
+def test_a_tree_with_nan_is_refused(tmp_path, spoilt):
+    """Every cell would fall to one side of the split, or be scored NaN, and nobody be told."""
+    X, y = training_cells()
+    model = ExtraTreesClassifier(3, random_state=0).fit(X, y)
+    tree = model.estimators_[1].tree_
+    state = tree.__getstate__()
+    (state["nodes"]["threshold"] if spoilt == "threshold" else state["values"])[0] = np.nan
+    tree.__setstate__(state)
+    io.save_model(tmp_path, model, {})
+    with pytest.raises(SurveyDataError, match=r"model\.skops holds a damaged tree, with NaN among"):
+        io.load_model(tmp_path)
+
+
+@pytest.mark.parametrize("spoilt", ["num_threshold", "value"])
+def test_a_boosted_tree_with_nan_is_refused(tmp_path, spoilt):
+    """The trees of gradient boosting are checked like the others."""
+    X, y = training_cells()
+    model = HistGradientBoostingClassifier(max_iter=2, random_state=0).fit(X, y)
+    model._predictors[1][0].nodes[spoilt][0] = np.nan
+    io.save_model(tmp_path, model, {})
+    with pytest.raises(SurveyDataError, match="damaged tree, with NaN among"):
+        io.load_model(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [HistGradientBoostingClassifier, DecisionTreeClassifier])
+def test_a_tree_that_splits_off_gaps_alone_is_sound(tmp_path, kind):
+    """Its threshold is infinite: what was measured to one side, what was not to the other."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 1))
+    y = rng.random(400) < 0.5
+    X[y, 0] = np.nan
+    model = kind(random_state=0).fit(X, y)
+    io.save_model(tmp_path, model, {})
+    loaded, _ = io.load_model(tmp_path)
+    np.testing.assert_array_equal(loaded.predict(X), y)
 
 
 def test_a_search_tree_that_points_beyond_itself_is_refused(tmp_path):

@@ -1,10 +1,13 @@
 """Wrong settings told in the user's words, whatever the model they belong to."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
+from pyproj import Transformer
 
-from gossan.mistakes import explain_settings, suggest
+from gossan.grid import Grid
+from gossan.mistakes import degrees_hint, explain_settings, suggest
 from gossan.study import Samples
 
 
@@ -45,3 +48,37 @@ def test_a_misspelt_key_finds_its_way_back(key: str, data: st.DataObject) -> Non
 def test_nothing_near_lists_what_is_known() -> None:
     """Where no word is near, all are shown."""
     assert suggest("zzz", ["svm", "logistic"]) == " Known: logistic, svm."
+
+
+_GRID = Grid.from_bounds((600_000, 2_600_000, 700_000, 2_700_000), 500, "EPSG:32649")
+
+
+@pytest.mark.parametrize("place", [(112.3, 24.1), (24.1, 112.3)])
+def test_degrees_within_the_study_are_told_as_easting_and_northing(
+    place: tuple[float, float],
+) -> None:
+    """As pyproj has them, whichever of longitude and latitude comes first."""
+    east, north = Transformer.from_crs(4326, 32649, always_xy=True).transform(112.3, 24.1)
+    assert degrees_hint(*place, _GRID) == (
+        f" As longitude 112.3, latitude 24.1 (WGS 84) it is at {east:.0f} {north:.0f}: give these."
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "hint"),
+    [
+        ((13.0, 52.5), " These look like degrees: give easting and northing in the study's CRS."),
+        ((612_300.0, 2_610_000.0), ""),  # within
+        ((500_000.0, 2_610_000.0), ""),  # outside, in metres
+        ((170.0, 120.0), ""),  # no latitude
+        ((float("nan"), 24.1), ""),
+    ],
+)
+def test_other_places_are_taken_for_what_they_are(place: tuple[float, float], hint: str) -> None:
+    """Degrees elsewhere are known by their size; metres have no hint."""
+    assert degrees_hint(*place, _GRID) == hint
+
+
+def test_a_small_place_within_a_local_grid_is_no_degree() -> None:
+    """A mine grid may count from its own corner."""
+    assert degrees_hint(100.0, 50.0, Grid.from_bounds((0, 0, 500, 400), 10, "EPSG:32649")) == ""

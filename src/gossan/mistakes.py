@@ -7,10 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeGuard, get_args, get_origin
 
+import numpy as np
+import pyproj
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from gossan.exceptions import StudyError
+from gossan.grid import Grid
 
 
 def suggest(word: str, known: list[str] | set[str] | dict[str, Any]) -> str:
@@ -68,6 +71,47 @@ def nearest_file(path: Path) -> str:
     names = [entry.name for entry in path.parent.iterdir()]
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else f" The folder holds {len(names)} other files."
+
+
+def degrees_hint(easting: float, northing: float, grid: Grid) -> str:
+    """A hint for a place outside a study: where it lies if it was given in degrees.
+
+    Parameters
+    ----------
+    easting, northing : float
+        Of the place, as the user gave it; longitude and latitude, either first, if in degrees.
+    grid : Grid
+        Of the study.
+
+    Returns
+    -------
+    str
+        A sentence to put behind another, with a space before it; "" for a place within the study,
+        and for one that cannot be meant in degrees.
+
+    Examples
+    --------
+    >>> grid = Grid.from_bounds((600_000, 2_600_000, 700_000, 2_700_000), 500, "EPSG:32649")
+    >>> degrees_hint(112.3, 24.1, grid)
+    ' As longitude 112.3, latitude 24.1 (WGS 84) it is at 632130 2665910: give these.'
+    >>> degrees_hint(500_000, 2_650_000, grid)
+    ''
+    """
+    if grid.locate([easting], [northing])[0][0] >= 0:
+        return ""
+    to_study = pyproj.Transformer.from_crs("EPSG:4326", grid.crs, always_xy=True)
+    for longitude, latitude in ((easting, northing), (northing, easting)):
+        if abs(longitude) > 180 or abs(latitude) > 90:
+            continue
+        east, north = to_study.transform(longitude, latitude)
+        if np.isfinite([east, north]).all() and grid.locate([east], [north])[0][0] >= 0:
+            return (
+                f" As longitude {longitude:.12g}, latitude {latitude:.12g} (WGS 84) it is at "
+                f"{east:.0f} {north:.0f}: give these."
+            )
+    if max(abs(easting), abs(northing)) <= 180 and min(abs(easting), abs(northing)) <= 90:
+        return " These look like degrees: give easting and northing in the study's CRS."
+    return ""
 
 
 def explain_settings(

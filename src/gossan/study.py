@@ -119,6 +119,11 @@ class Occurrences(_Table):
     where: Where = Field(default_factory=dict, description="keep rows whose column has this value")
     value: float = Field(1, description="for a raster: the cell value that marks a deposit")
 
+    @property
+    def table(self) -> str:
+        """Where it stands in the study file."""
+        return "[negatives.occurrences]"
+
 
 class Deposits(Occurrences):
     """Known deposits, the positives; regions and analogues do without the table."""
@@ -126,6 +131,11 @@ class Deposits(Occurrences):
     footprint: Annotated[int, Field(ge=1)] = Field(
         3, description="cells across that one deposit marks (3: its cell and 8 neighbours)"
     )
+
+    @property
+    def table(self) -> str:
+        """Where it stands in the study file."""
+        return "[deposits]"
 
     @model_validator(mode="after")
     def _odd(self) -> Deposits:
@@ -181,6 +191,11 @@ class Samples(_Table):
         "auto", description="a cell farther from every sample is missing; 'auto': 5 sample spacings"
     )
 
+    @property
+    def table(self) -> str:
+        """Where it stands in the study file."""
+        return f"[[samples]] ({self.name})"
+
 
 class Raster(_Table):
     """A raster, or several of a kind by a wildcard, brought to the template grid."""
@@ -233,6 +248,11 @@ class Vector(_Table):
     max_classes: Annotated[int, Field(ge=1)] = Field(
         30, description="the largest classes kept; the others become one layer 'other classes'"
     )
+
+    @property
+    def table(self) -> str:
+        """Where it stands in the study file."""
+        return f"[[vectors]] ({self.name})"
 
 
 class Negatives(_Table):

@@ -77,6 +77,14 @@ def test_a_place_outside_is_told_in_whole_coordinates(gossan, study_file):
     assert "400000 to 406000 E and 2800000 to 2806000 N" in refused.stderr
 
 
+def test_a_place_in_degrees_is_told_in_the_studys_own_coordinates(gossan, study_file):
+    """What a GPS shows, either way round, and what to give instead: that is explained."""
+    refused = gossan("explain", study_file, "--at", 116.0284, 25.3329)
+    assert refused.returncode == 1
+    east, north = re.search(r"it is at (\d+) (\d+): give these", refused.stderr).groups()
+    assert gossan("explain", study_file, "--at", east, north).returncode == 0
+
+
 def test_the_report_says_how_to_ask_why(gossan, study_file, folder, monkeypatch):
     """The command that it names works as it stands, in the study's folder."""
     report = (folder / "report.html").read_text()

@@ -128,6 +128,17 @@ def test_what_only_shows_makes_no_stage_anew(tmp_path: Path, monkeypatch: Any) -
     assert keys._own_code.__wrapped__() != before
 
 
+def test_a_backbone_that_is_not_there_is_named_as_written_and_as_read(tmp_path: Path) -> None:
+    """Paths are read from the study file's folder, which is not where the user may stand."""
+    study = gs.read_study(write_district(synthetic_district(0, shape=(30, 30)), tmp_path))
+    asked = study.with_method("masked-pretraining", backbone="../nets/own.safetensors")
+    with pytest.raises(StudyError) as told:
+        check_settings(asked)
+    assert "backbone = '../nets/own.safetensors' names" in str(told.value)
+    assert str(tmp_path.parent / "nets" / "own.safetensors") in str(told.value)
+    assert "`gossan pretrain` makes one" in str(told.value)
+
+
 def test_a_backbone_in_the_home_of_an_unknown_user_is_named(tmp_path: Path) -> None:
     """`~nouser` is nobody's folder here: the file and the setting are told."""
     study = gs.read_study(write_district(synthetic_district(0, shape=(30, 30)), tmp_path))

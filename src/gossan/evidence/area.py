@@ -18,6 +18,7 @@ from gossan.io import is_raster, open_raster, raster_grid, read_vector
 from gossan.study import Raster, Study, Vector
 
 _MAX_CELLS = 1_000_000_000
+_HERE = "[area]"
 CellSize = float | tuple[float, float]
 
 
@@ -74,7 +75,7 @@ def study_mask(study: Study, grid: Grid) -> npt.NDArray[np.bool_] | None:
         mask = observed_cells(path, study.area.crs, grid)
     else:
         settings = Vector(name="mask", file=str(path), crs=study.area.crs)
-        mask = inside(read_vector(settings, path, grid.crs).geometry.to_numpy(), grid)
+        mask = inside(read_vector(settings, path, grid.crs, table=_HERE).geometry.to_numpy(), grid)
     if not mask.any():
         raise SurveyDataError(f"{path}, the mask, leaves no cell of the area {grid.bounds}.")
     return mask

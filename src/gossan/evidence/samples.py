@@ -88,6 +88,7 @@ def _read(settings: Samples, paths: Sequence[Path], grid: Grid) -> gpd.GeoDataFr
             layer=settings.layer,
             where=settings.where,
             to_crs=grid.crs,
+            table=settings.table,
         )
         for path in paths
     ]

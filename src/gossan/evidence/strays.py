@@ -52,6 +52,7 @@ class SampleExtent:
                 crs=source.crs,
                 layer=source.layer,
                 where=source.where,
+                table=source.table,
             )
             own = points.geometry
             named += [(path, int(i), p.x, p.y) for i, p in zip(points.index, own, strict=True)]

@@ -279,25 +279,33 @@ def _parts(node: Any, seen: set[int]) -> Iterator[Any]:
 
 
 def _check_compiled(part: Any, path: Path) -> None:
-    """Refuse trees that point outside themselves: compiled code would read past its memory."""
+    """Refuse trees that point outside themselves, which compiled code would follow, or hold NaN."""
+    sound, missing = True, False
     if isinstance(part, Tree):
         nodes = len(part.children_left)
         sound = _nodes_sound(
             part.children_left, part.children_right, part.feature, nodes, part.n_features
         )
+        missing = _any_missing(part.threshold, part.value, part.weighted_n_node_samples)
     elif isinstance(part, BaseHistGradientBoosting):
-        sound = all(
-            _predictor_sound(tree, part._n_features) for trees in part._predictors for tree in trees
-        )
+        trees = [tree for trees in part._predictors for tree in trees]
+        sound = all(_predictor_sound(tree, part._n_features) for tree in trees)
+        missing = any(_any_missing(t.nodes["num_threshold"], t.nodes["value"]) for t in trees)
     elif isinstance(part, KDTree):
         places, order, nodes, _ = part.get_arrays()
         sound = _within(order, len(places)) and all(
             _within(nodes[name], len(places) + 1) for name in ("idx_start", "idx_end")
         )
-    else:
-        return
-    if not sound:
-        raise SurveyDataError(f"{path} holds a damaged tree. Run the study again to make it anew.")
+    if not sound or missing:
+        what = "with NaN among its thresholds and values" if sound else "that points beyond itself"
+        raise SurveyDataError(
+            f"{path} holds a damaged tree, {what}. Run the study again to make it anew."
+        )
+
+
+def _any_missing(*numbers: np.ndarray) -> bool:
+    """Whether any number is NaN; a threshold may be infinite, where only gaps are split off."""
+    return any(bool(np.isnan(part).any()) for part in numbers)
 
 
 def _predictor_sound(tree: Any, n_features: int) -> bool:

@@ -88,6 +88,7 @@ def read_points(
     layer: str | None = None,
     where: Where | None = None,
     to_crs: object | None = None,
+    table: str = "its table",
 ) -> gpd.GeoDataFrame:
     """Read places and their attributes, in the study's CRS.
 
@@ -105,6 +106,8 @@ def read_points(
         Column → value or values; other rows are left out.
     to_crs : object, optional
         The CRS wanted, as :class:`pyproj.CRS` takes it; default: as it is.
+    table : str, default "its table"
+        Where in the study file the CRS can be said, for the message.
 
     Returns
     -------
@@ -122,7 +125,9 @@ def read_points(
     SurveyDataWarning
         If rows without coordinates were left out.
     """
-    points = read_numbered_points(path, x=x, y=y, crs=crs, layer=layer, where=where, to_crs=to_crs)
+    points = read_numbered_points(
+        path, x=x, y=y, crs=crs, layer=layer, where=where, to_crs=to_crs, table=table
+    )
     return points.reset_index(drop=True)
 
 
@@ -135,16 +140,17 @@ def read_numbered_points(
     layer: str | None = None,
     where: Where | None = None,
     to_crs: object | None = None,
+    table: str = "its table",
 ) -> gpd.GeoDataFrame:
     """The same as :func:`read_points`, the index telling each row of the file, counted from 0."""
     path = Path(path)
-    table = read_table(path, layer=layer)
+    rows = read_table(path, layer=layer)
     if where:
-        table = filter_rows(table, where, path)
-    if isinstance(table, gpd.GeoDataFrame) and (x is None or y is None):
-        points = _own_points(table, path, crs)
+        rows = filter_rows(rows, where, path)
+    if isinstance(rows, gpd.GeoDataFrame) and (x is None or y is None):
+        points = _own_points(rows, path, known_crs(rows.crs, crs, path, table))
     else:
-        points = _column_points(pd.DataFrame(table), path, x, y, crs)
+        points = _column_points(pd.DataFrame(rows), path, x, y, crs, table)
     return to_study_crs(points, to_crs, path)
 
 
@@ -195,6 +201,7 @@ def read_deposits(
             layer=settings.layer,
             where=settings.where,
             to_crs=crs,
+            table=settings.table,
         )
     if points.empty:
         raise LabelError(
@@ -248,16 +255,22 @@ def numeric_column(table: pd.DataFrame, column: str, path: Path) -> np.ndarray:
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
-def known_crs(declared: object | None, setting: str | None, path: Path) -> pyproj.CRS:
-    """The file's CRS, else the one that the study names, else an error with the remedy."""
+def known_crs(declared: object | None, setting: str | None, path: Path, table: str) -> pyproj.CRS:
+    """The file's CRS, else the one that the study names, else an error with the remedy.
+
+    ``table`` is where in the study file it can be said; "" where the study names no such file.
+    """
     if declared is not None:
         return pyproj.CRS(declared)
     if setting is not None:
         return pyproj.CRS(setting)
-    raise SurveyDataError(
-        f"{path} does not say its CRS. Add it to this source in the study file: "
-        "crs = 'EPSG:4326' for degrees (WGS 84), or the EPSG code of the projected coordinates."
+    remedy = (
+        f"Add it to {table} in the study file: crs = 'EPSG:4326' for degrees (WGS 84), or the EPSG "
+        "code of the projected coordinates."
+        if table
+        else f"Write it into a copy, e.g. `ogr2ogr -a_srs EPSG:… {path.stem}.gpkg {path.name}`."
     )
+    raise SurveyDataError(f"{path} does not say its CRS. {remedy}")
 
 
 def to_study_crs(places: gpd.GeoDataFrame, crs: object | None, path: Path) -> gpd.GeoDataFrame:
@@ -296,9 +309,9 @@ def _read_vector_file(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     return pyogrio.read_dataframe(path, layer=layer or layers[0])
 
 
-def _own_points(table: gpd.GeoDataFrame, path: Path, crs: str | None) -> gpd.GeoDataFrame:
+def _own_points(table: gpd.GeoDataFrame, path: Path, crs: pyproj.CRS) -> gpd.GeoDataFrame:
     """Points of a vector file; a polygon or line is stood for by a point on it."""
-    table = table.set_crs(known_crs(table.crs, crs, path), allow_override=True)
+    table = table.set_crs(crs, allow_override=True)
     table = _without_places(table, ~(table.geometry.isna() | table.geometry.is_empty), path)
     return table.set_geometry(
         table.geometry.where(table.geom_type == "Point", table.representative_point())
@@ -306,19 +319,19 @@ def _own_points(table: gpd.GeoDataFrame, path: Path, crs: str | None) -> gpd.Geo
 
 
 def _column_points(
-    table: pd.DataFrame, path: Path, x: str | None, y: str | None, crs: str | None
+    rows: pd.DataFrame, path: Path, x: str | None, y: str | None, crs: str | None, table: str
 ) -> gpd.GeoDataFrame:
     if x is None or y is None:
         raise SurveyDataError(
             f"{path} is a plain table: name its coordinate columns with `x` (easting or "
-            f"longitude) and `y` (northing or latitude). Columns: {', '.join(map(str, table))}."
+            f"longitude) and `y` (northing or latitude). Columns: {', '.join(map(str, rows))}."
         )
-    require_columns(table, [x, y], path)
-    source = known_crs(None, crs, path)
-    places = np.column_stack([numeric_column(table, column, path) for column in (x, y)])
+    require_columns(rows, [x, y], path)
+    source = known_crs(None, crs, path, table)
+    places = np.column_stack([numeric_column(rows, column, path) for column in (x, y)])
     if source.is_geographic:
-        _check_degrees(places, table, path)
-    points = gpd.GeoDataFrame(table, geometry=gpd.points_from_xy(*places.T), crs=source)
+        _check_degrees(places, rows, path)
+    points = gpd.GeoDataFrame(rows, geometry=gpd.points_from_xy(*places.T), crs=source)
     return _without_places(points, np.isfinite(places).all(axis=1), path)
 
 

@@ -26,7 +26,9 @@ from gossan.io.tables import (
 from gossan.study import Vector
 
 
-def read_vector(settings: Vector, path: str | os.PathLike[str], crs: object) -> gpd.GeoDataFrame:
+def read_vector(
+    settings: Vector, path: str | os.PathLike[str], crs: object, *, table: str | None = None
+) -> gpd.GeoDataFrame:
     """Read a vector source.
 
     Parameters
@@ -39,6 +41,9 @@ def read_vector(settings: Vector, path: str | os.PathLike[str], crs: object) -> 
         The file.
     crs : object
         The study's CRS.
+    table : str, optional
+        Where in the study file the CRS can be said, for the message; "" where nowhere. Default: in
+        the table of the settings.
 
     Returns
     -------
@@ -56,6 +61,7 @@ def read_vector(settings: Vector, path: str | os.PathLike[str], crs: object) -> 
         If rows without geometry were left out.
     """
     path = Path(path)
+    table = settings.table if table is None else table
     if settings.segments is None and settings.ring is None and settings.x is not None:
         return read_points(
             path,
@@ -65,21 +71,24 @@ def read_vector(settings: Vector, path: str | os.PathLike[str], crs: object) -> 
             layer=settings.layer,
             where=settings.where,
             to_crs=crs,
+            table=table,
         )
-    table = read_table(path, layer=settings.layer)
+    rows = read_table(path, layer=settings.layer)
     if settings.where:
-        table = filter_rows(table, settings.where, path)
+        rows = filter_rows(rows, settings.where, path)
     if settings.segments is not None:
-        places = _segments(table, list(settings.segments), settings.crs, path)
+        places = _segments(rows, list(settings.segments), path)
     elif settings.ring is not None:
-        places = _polygons(table, settings, path)
-    elif isinstance(table, gpd.GeoDataFrame):
-        places = table.set_crs(known_crs(table.crs, settings.crs, path), allow_override=True)
+        places = _polygons(rows, settings, path)
+    elif isinstance(rows, gpd.GeoDataFrame):
+        places = rows
     else:
         raise SurveyDataError(
             f"{path} is a plain table: say what its rows are, with `segments` (columns of both "
             "ends), with `ring`, `x` and `y` (polygon vertices), or with `x` and `y` (points)."
         )
+    own = known_crs(places.crs, settings.crs, path, table)
+    places = places.set_crs(own, allow_override=True)
     return _projected(_sound(places, path), crs, path).reset_index(drop=True)
 
 
@@ -95,15 +104,13 @@ def read_places(path: str | os.PathLike[str]) -> gpd.GeoDataFrame:
         return gpd.read_parquet(path)
 
 
-def _segments(
-    table: pd.DataFrame, columns: list[str], crs: str | None, path: Path
-) -> gpd.GeoDataFrame:
+def _segments(table: pd.DataFrame, columns: list[str], path: Path) -> gpd.GeoDataFrame:
     require_columns(table, columns, path)
     ends = np.column_stack([numeric_column(table, column, path) for column in columns])
     lines = np.full(len(ends), None, dtype=object)
     whole = np.isfinite(ends).all(axis=1)
     lines[whole] = shapely.linestrings(ends[whole].reshape(-1, 2, 2))
-    return gpd.GeoDataFrame(table, geometry=lines, crs=known_crs(None, crs, path))
+    return gpd.GeoDataFrame(pd.DataFrame(table), geometry=lines)
 
 
 def _polygons(table: pd.DataFrame, settings: Vector, path: Path) -> gpd.GeoDataFrame:
@@ -114,7 +121,6 @@ def _polygons(table: pd.DataFrame, settings: Vector, path: Path) -> gpd.GeoDataF
     vertices = np.column_stack(
         [numeric_column(table, column, path) for column in (settings.x, settings.y)]
     )
-    crs = known_crs(None, settings.crs, path)
     rings = {}
     for ring, rows in table.groupby(settings.ring, sort=False).indices.items():
         places = vertices[rows][np.isfinite(vertices[rows]).all(axis=1)]
@@ -133,7 +139,7 @@ def _polygons(table: pd.DataFrame, settings: Vector, path: Path) -> gpd.GeoDataF
         shapely.Polygon(lines[i], [lines[hole] for hole in np.flatnonzero(~outer & (within == i))])
         for i in np.flatnonzero(outer)
     ]
-    return gpd.GeoDataFrame({settings.ring: names[outer]}, geometry=polygons, crs=crs)
+    return gpd.GeoDataFrame({settings.ring: names[outer]}, geometry=polygons)
 
 
 def _smallest_around(polygons: np.ndarray, outer: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from gossan.explain import (
     percentiles,
 )
 from gossan.grid import Grid
+from gossan.mistakes import degrees_hint
 from gossan.pipeline.folder import CONTRIBUTIONS, MAP, Progress, model_files, run_folder
 from gossan.pipeline.inputs import OpenStudy, opened
 from gossan.predict import predict_map
@@ -345,7 +346,7 @@ def _cell_at(cells: StudyCells, score: xr.DataArray, easting: float, northing: f
         raise StudyError(
             f"{coordinate(easting)} E, {coordinate(northing)} N is no cell of the study, which "
             f"lies within {west} to {east} E and {south} to {north} N ({grid.crs.name}) where it "
-            "has evidence."
+            f"has evidence.{degrees_hint(easting, northing, grid)}"
         )
     return int(here[0])
 

@@ -80,8 +80,9 @@ def method_files(study: Study) -> dict[str, Path]:
             ) from error
         if not file.is_file():
             raise StudyError(
-                f"{study.path}: no {setting} at {file}.{nearest_file(file)} `{kind.made_by}` makes "
-                "one."
+                f"{study.path}: {setting} = {name!r} names {file.resolve()}, where no file is."
+                f"{nearest_file(file)} `{kind.made_by}` makes one; a path is read from the study "
+                "file's folder."
             )
         found[setting] = file
     return found

@@ -132,6 +132,7 @@ def _read(settings: Samples, paths: Sequence[Path]) -> gpd.GeoDataFrame:
             crs=settings.crs,
             layer=settings.layer,
             where=settings.where,
+            table=settings.table,
         )
         for path in paths
     ]
