@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gossan as gs
-from gossan.applicability import BEYOND, applicability
+from gossan.applicability import BEYOND, applicability, strange_layers
 from gossan.exceptions import SurveyDataError
 
 SHAPE = (20, 30)
@@ -61,3 +61,42 @@ def test_too_few_cells_seen_are_told(seen):
     layers = GRID.to_dataarray(np.zeros((4, *SHAPE), dtype="f4"), layers=list("abcd"))
     with pytest.raises(SurveyDataError, match="kept 9 cells"):
         applicability(layers, seen[:9])
+
+
+PPM = np.random.default_rng(3).lognormal([3.5, -3, 10], [0.6, 1, 0.4], size=(2000, 3))
+NAMES = ["Cu", "Ag", "Fe"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ppm: ppm * 1e3,  # ppb
+        lambda ppm: ppm / 1e4,  # per cent
+        np.log,
+        lambda ppm: np.log(ppm) - np.log(ppm).mean(axis=1, keepdims=True),  # centred log-ratio
+        lambda ppm: ppm - 10 * np.median(ppm, axis=0),  # another zero
+    ],
+)
+def test_other_units_and_transforms_are_strange_either_way(change):
+    """Whichever of the two the model has seen; the medians are told."""
+    for here, there in ((change(PPM[:900]), PPM[900:]), (PPM[:900], change(PPM[900:]))):
+        found = strange_layers(here, there, NAMES)
+        assert found["layer"].tolist() == NAMES
+        np.testing.assert_allclose(found["median"], np.median(here, axis=0))
+        np.testing.assert_allclose(found["seen"], np.median(there, axis=0))
+
+
+def test_other_ground_in_the_same_units_is_not_strange():
+    """Twice the copper, half the silver, or a fifth of the spread: rocks differ so much."""
+    assert strange_layers(PPM[:900] * [2, 0.5, 1.3], PPM[900:], NAMES).empty
+    narrow = np.median(PPM, axis=0) + (PPM - np.median(PPM, axis=0)) / 5
+    assert strange_layers(narrow, PPM, NAMES).empty
+
+
+def test_classes_gaps_and_few_values_are_not_judged():
+    """Of zeros and ones the deviation is none; nine values are too few; a lacking layer is NaN."""
+    here, there = PPM[:900] * 1e4, PPM[900:].copy()
+    there[:, 0] = 0
+    here[9:, 1] = np.nan
+    here[:, 2] = np.nan
+    assert strange_layers(here, there, NAMES).empty

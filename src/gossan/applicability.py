@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 from sklearn.neighbors import NearestNeighbors
 
@@ -20,6 +22,9 @@ BEYOND = 0.95
 _BLOCK = 256
 _FARTHEST = 10.0
 """Robust deviations from the median beyond which a value is as far as can be."""
+_FEWEST = 10
+_SHIFTED = 10.0
+_STRETCHED = 100.0
 
 
 def applicability(
@@ -69,13 +74,9 @@ def applicability(
     >>> bool(found[0] < 0.9), float(found[1]), bool(np.isnan(found[2]))
     (True, 1.0, True)
     """
-    if len(seen) < 10:
-        raise SurveyDataError(
-            f"The model has kept {len(seen)} cells of what it saw, too few to tell what is unlike "
-            "them. Run its study again."
-        )
-    median = np.nan_to_num(np.nanmedian(seen, axis=0))
-    spread = 1.4826 * np.nanmedian(np.abs(seen - median), axis=0)
+    refuse_few(seen)
+    median, spread = _middle_and_spread(seen)
+    median = np.nan_to_num(median)
     deviation = np.nanstd(seen, axis=0)
     spread = np.where(spread > 0, spread, np.where(deviation > 0, deviation, 1.0))
 
@@ -98,3 +99,72 @@ def applicability(
         if progress is not None:
             progress(done + 1, len(blocks))
     return grid.to_dataarray(found, name="applicability")
+
+
+def refuse_few(seen: FloatArray) -> None:
+    """Raise if so few cells are known of what a model saw that nothing can be set beside them.
+
+    Raises
+    ------
+    SurveyDataError
+        If fewer than ten cells were seen.
+    """
+    if len(seen) < _FEWEST:
+        raise SurveyDataError(
+            f"The model has kept {len(seen)} cells of what it saw, too few to tell what is unlike "
+            "them. Run its study again."
+        )
+
+
+def strange_layers(values: FloatArray, seen: FloatArray, layers: Sequence[str]) -> pd.DataFrame:
+    """Layers whose values are of another order than those that a model has seen.
+
+    Their medians lie more than ten robust deviations apart, by the narrower of the two, or one
+    deviation is more than a hundred times the other: rocks seldom differ so much, units (ppm, ppb,
+    per cent) and transforms (a log-ratio or none) do.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, layers)
+        Cells of the ground that is to be mapped; NaN where missing.
+    seen : ndarray of shape (m, layers)
+        Cells that the model has seen.
+    layers : sequence of str
+        Their names.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a layer that is strange, in their order: ``layer``, ``median`` and ``seen``, the
+        median among the cells seen. Layers that are mostly one value, such as classes, tell
+        nothing and are left out, and so are those with fewer than ten values.
+
+    Examples
+    --------
+    >>> ppm = np.random.default_rng(0).lognormal(3, 0.5, size=(500, 2))
+    >>> strange_layers(ppm * [1000, 1.5], ppm, ["Cu", "Zn"])["layer"].tolist()
+    ['Cu']
+    """
+    here, there = _middle_and_spread(values), _middle_and_spread(seen)
+    known = np.minimum(np.isfinite(values).sum(axis=0), np.isfinite(seen).sum(axis=0)) >= _FEWEST
+    narrow, wide = np.minimum(here[1], there[1]), np.maximum(here[1], there[1])
+    told = known & (narrow > 0)
+    with np.errstate(invalid="ignore"):
+        strange = told & (
+            (np.abs(here[0] - there[0]) > _SHIFTED * narrow) | (wide > _STRETCHED * narrow)
+        )
+    return pd.DataFrame(
+        {
+            "layer": np.array(layers, dtype=object)[strange],
+            "median": here[0][strange],
+            "seen": there[0][strange],
+        }
+    )
+
+
+def _middle_and_spread(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Median and robust deviation of each column; NaN of one without any value."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column without any value
+        middle = np.nanmedian(values, axis=0)
+        return middle, 1.4826 * np.nanmedian(np.abs(values - middle), axis=0)

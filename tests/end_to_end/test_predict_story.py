@@ -50,6 +50,9 @@ def test_a_model_maps_another_area(gossan, study_file, other):
         evidence["layer"].to_numpy().tolist()
     )
     assert (folder / "predicted.png").read_bytes().startswith(b"\x89PNG")
+    assert told["strange_layers"] == []
+    assert not told["own_study"]
+    assert not told["one_value"]
     again = gossan("predict", trained / "model", other, "--allow-missing")
     assert again.stdout == result.stdout
 
@@ -58,13 +61,56 @@ def test_the_area_it_learnt_is_mostly_like_it(gossan, study_file):
     """Its own run is mapped as before, and little of it is unlike."""
     assert gossan("run", study_file).returncode == 0
     trained = run_of(study_file)
-    assert gossan("predict", trained, study_file).returncode == 0
+    result = gossan("predict", trained, study_file)
+    assert result.returncode == 0
+    assert "That is this very study" in result.stdout
+    assert "nothing is measured" not in result.stdout
     assert io.read_json(trained / "predicted.json")["unlike"] < 0.3
     maps = []
     for name in ("predicted.tif", "prospectivity.tif"):
         with rasterio.open(trained / name) as file:
             maps.append(file.read())
     np.testing.assert_array_equal(*maps)
+
+
+def test_raw_concentrations_for_log_ratios_are_told(gossan, study_file, other):
+    """By the units that the run recorded; by the values where an older run recorded none."""
+    assert gossan("run", study_file).returncode == 0
+    trained = run_of(study_file)
+    other.write_text(other.read_text().replace('transform = "clr"', 'transform = "none"'))
+    result = gossan("predict", trained, other, "--allow-missing")
+    assert result.returncode == 0, result.stderr
+    warned = " ".join(result.stderr.split())
+    assert "layers are not what the model has seen under their names" in warned
+    assert "Cu (ppm here, clr there)" in warned or "Ag (ppm here, clr there)" in warned
+    strange = io.read_json(run_of(other) / "predicted.json")["strange_layers"]
+    assert {"Cu", "Zn"} <= set(strange)
+    assert not {"magnetics", "gravity"} & set(strange)
+    file = trained / "model" / "model.json"
+    description = io.read_json(file)
+    assert set(description["units"]) >= {"clr", "m", "km/km²"}
+    io.write_json(file, {name: v for name, v in description.items() if name != "units"})
+    result = gossan("predict", trained, other, "--allow-missing")
+    assert "Ag (median 0.0" in " ".join(result.stderr.split())
+    by_values = io.read_json(run_of(other) / "predicted.json")["strange_layers"]
+    assert set(by_values) <= set(strange)
+    assert len(by_values) > 0.8 * len(strange)
+
+
+def test_a_map_of_one_value_is_called_so(gossan, study_file, other):
+    """All that the model knows of the ground lies far beyond what it has seen."""
+    assert gossan("run", study_file).returncode == 0
+    with rasterio.open(other.parent / "magnetics.tif", "r+") as file:
+        file.write(file.read(1) + 1e6, 1)
+    text = other.read_text()
+    first, last = text.index("[[samples]]"), text.index("[method]")
+    magnetics = '[[rasters]]\nname = "magnetics"\nfile = "magnetics.tif"\n\n'
+    other.write_text(text[:first] + magnetics + text[last:])
+    result = gossan("predict", run_of(study_file), other, "--allow-missing")
+    assert result.returncode == 0, result.stderr
+    assert "The map has one value: the model cannot tell this ground apart." in result.stdout
+    assert "1 of" in " ".join(result.stderr.split())
+    assert io.read_json(run_of(other) / "predicted.json")["one_value"]
 
 
 def test_mistakes_are_told(gossan, study_file, other, tmp_path):
@@ -92,6 +138,16 @@ def test_mistakes_are_told(gossan, study_file, other, tmp_path):
     seen.write_bytes(whole)
     file = trained / "model" / "model.json"
     description = io.read_json(file)
+    layers = description["layers"]
+    few = io.write_seen(seen, np.zeros((9, len(layers))), layers)
+    io.write_json(file, {**description, "seen": few})
+    refused = gossan("predict", trained, other, "--output", tmp_path / "fresh")
+    assert refused.returncode == 1
+    assert "has kept 9 cells of what it saw" in " ".join(refused.stderr.split())
+    assert not (tmp_path / "fresh").exists()  # told before anything is computed
+    io.write_json(file, {**description, "units": ["clr"]})
+    refused = gossan("predict", trained, other)
+    assert "is no description of a model (units: Value error, 1 units of" in refused.stderr
     io.write_json(file, {name: v for name, v in description.items() if name != "layers"})
     refused = gossan("predict", trained, other)
     assert refused.returncode == 1

@@ -286,12 +286,17 @@ def print_leaning(table: pd.DataFrame) -> None:
 
 def print_predicted(found: Predicted) -> None:
     """How much of the area the model has seen nothing like, and the files."""
-    out.print(
-        f"Mapped by {plain(found.method)}, trained on {plain(found.trained_on)}. No deposit of "
-        "this area was held out: nothing is measured of how well it does here."
+    measured = (
+        "That is this very study: the map is that of its run, whose report says how well it does "
+        "on deposits held out."
+        if found.own
+        else "No deposit of this area was held out: nothing is measured of how well it does here."
     )
+    out.print(f"Mapped by {plain(found.method)}, trained on {plain(found.trained_on)}. {measured}")
     if found.missing:
         out.print(f"Missing in every cell: {plain(', '.join(found.missing))}.")
+    if found.uniform:
+        out.print("[bold]The map has one value:[/] the model cannot tell this ground apart.")
     share = f"{100 * found.unlike:.0f} % of the area is unlike all that the model has seen"
     if found.unlike > _MOSTLY_UNLIKE:
         out.print(f"[bold]{share}:[/] your data cannot say whether its scores there mean anything.")

@@ -66,7 +66,8 @@ def raster_layers(settings: Raster, paths: Sequence[Path], grid: Grid) -> Source
             )
         else:
             classes.append(None)
-            layers.append(Layer(name, settings.name, resolution=warp.resolution))
+            unit = "ln" if settings.transform == "log" else ""
+            layers.append(Layer(name, settings.name, unit=unit, resolution=warp.resolution))
 
     def fill(window: Grid) -> npt.NDArray[np.float32]:
         filled = [

@@ -145,6 +145,13 @@ def claim(path: Path, study: Study) -> None:
     io.write_json(marker, claim)
 
 
+def claimed_by(path: Path) -> Path | None:
+    """The study file whose run a folder is; None where it is no run folder, or does not say."""
+    record = io.read_json_if_whole(path / ".stages" / "study.json") or {}
+    file = record.get("study")
+    return (path / file).resolve() if isinstance(file, str) else None
+
+
 def _seen_from(folder: Path, file: Path) -> str:
     """A study file as its run folder sees it: both may be moved together."""
     try:

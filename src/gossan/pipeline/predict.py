@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gossan import io
-from gossan.applicability import BEYOND, applicability
-from gossan.draws import DrawEnsemble
-from gossan.exceptions import StudyError, SurveyDataError
+from gossan.applicability import BEYOND, applicability, strange_layers
+from gossan.exceptions import StudyError, SurveyDataWarning
 from gossan.mistakes import near_names
-from gossan.pipeline.folder import SEEN, Progress, run_folder
+from gossan.pipeline.folder import Progress, run_folder
 from gossan.pipeline.inputs import opened_evidence
+from gossan.pipeline.trained import Trained, trained_model
 from gossan.predict import predict_map
+from gossan.quality.layers import CellSample
+from gossan.quality.verdicts import list_names
 from gossan.report import (
     applicability_style,
     area_thresholds,
@@ -28,6 +29,8 @@ from gossan.report import (
 from gossan.study import Study
 
 MAP, WARNING = "predicted.tif", "applicability.tif"
+_ONE_VALUE = 1e-6
+"""Scores that differ by less are one."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,12 @@ class Predicted:
         Share of the area unlike all that the model has seen.
     missing : list of str
         Layers of the model that the study lacks.
+    strange : list of str
+        Layers in another unit or of quite other values than the model has seen.
+    own : bool
+        Whether the study is the one that the model learnt.
+    uniform : bool
+        Whether the map has one value everywhere.
     """
 
     path: Path
@@ -52,6 +61,9 @@ class Predicted:
     method: str
     unlike: float
     missing: list[str]
+    strange: list[str]
+    own: bool
+    uniform: bool
 
 
 def predict_study(
@@ -85,71 +97,40 @@ def predict_study(
     SurveyDataError
         If the model cannot be read.
     StudyError
-        If the study lacks layers of the model.
+        If there is no model, or the study lacks layers of it.
+
+    Warns
+    -----
+    SurveyDataWarning
+        If layers are in other units, or so unlike those of the model that they probably are.
     """
-    folder = model / "model" if (model / "model").is_dir() else model
-    if not (folder / "model.json").exists():
-        raise StudyError(
-            f"{model} holds no model: give the folder of a run, such as runs/<name>. `gossan run` "
-            "leaves one there."
-        )
-    estimator, description = io.load_model(folder)
-    told = _described(folder, estimator, description)
-    layers = told.layers
-    seen = io.read_seen(folder / Path(SEEN).name, layers, told.seen)
+    trained = trained_model(model)
     tell = progress or (lambda *_: None)
     with opened_evidence(study, run_folder(study, output), progress) as at_hand:
-        evidence, missing = _of_layers(at_hand.evidence, layers, study, allow_missing=allow_missing)
-        score = predict_map(estimator, evidence, progress=at_hand.run.steps("map"))
+        evidence, missing = _of_layers(
+            at_hand.evidence, trained.layers, study, allow_missing=allow_missing
+        )
+        strange = _strange(trained, evidence, study)
+        score = predict_map(trained.estimator, evidence, progress=at_hand.run.steps("map"))
+        if not np.isfinite(score).any():
+            raise StudyError(
+                f"{study.path}: no cell has a value in any layer of the model: nothing is mapped."
+            )
         unlike = applicability(
-            evidence, seen, progress=lambda done, total: tell("applicability", done, total)
+            evidence, trained.seen, progress=lambda done, total: tell("applicability", done, total)
         )
         found = Predicted(
             path=at_hand.run.path,
-            trained_on=told.study,
-            method=str(told.method.get("name")),
+            trained_on=trained.study,
+            method=trained.method,
             unlike=float((unlike.to_numpy() > BEYOND).sum() / np.isfinite(unlike).sum()),
             missing=missing,
+            strange=strange,
+            own=trained.study_file == study.path.resolve(),
+            uniform=bool(np.nanmax(score) - np.nanmin(score) < _ONE_VALUE),
         )
         _write(found, score, unlike)
     return found
-
-
-class _Description(BaseModel):
-    """What a run says of its model, as far as it is read here."""
-
-    model_config = ConfigDict(strict=True)
-
-    study: str
-    method: dict[str, Any]
-    layers: Annotated[list[str], Field(min_length=1)]
-    seen: str
-
-
-def _described(folder: Path, estimator: Any, description: dict[str, Any]) -> _Description:
-    """The description of a model, and that the two belong together."""
-    try:
-        told = _Description.model_validate(description)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SurveyDataError(
-            f"{folder / 'model.json'} is no description of a model ({where}: {first['msg']}). Run "
-            "the model's study again."
-        ) from error
-    members = getattr(estimator, "members_", None)
-    count = getattr(members[0], "n_features_in_", None) if members else None
-    if not isinstance(estimator, DrawEnsemble) or not members:
-        raise SurveyDataError(
-            f"{folder / 'model.skops'} holds {type(estimator).__name__} and no model that a run "
-            "left. Run the model's study again."
-        )
-    if count not in (None, len(told.layers)) and not hasattr(estimator.estimator, "look_at"):
-        raise SurveyDataError(
-            f"{folder / 'model.skops'} was fitted to {count} layers and model.json tells of "
-            f"{len(told.layers)}: they are of two runs. Run the model's study again."
-        )
-    return told
 
 
 def _of_layers(
@@ -172,6 +153,30 @@ def _of_layers(
     return evidence.reindex(layer=layers), missing
 
 
+def _strange(trained: Trained, evidence: xr.DataArray, study: Study) -> list[str]:
+    """Layers that the model has seen in other units, or of quite other values; they are told."""
+    units = evidence["unit"].to_numpy() if "unit" in evidence.coords else [""] * len(evidence)
+    said = {
+        layer: f"{layer} ({here} here, {there} there)"
+        for layer, here, there in zip(trained.layers, units, trained.units or units, strict=True)
+        if isinstance(here, str) and here and there and here != there
+    }
+    sample = CellSample.draw(evidence, max_cells=len(trained.seen), random_state=study.seed)
+    for row in strange_layers(sample.values, trained.seen, trained.layers).itertuples():
+        text = f"{row.layer} (median {row.median:.3g} here, {row.seen:.3g} there)"
+        said.setdefault(str(row.layer), text)
+    if said:
+        listed = list_names(list(said.values()))
+        warnings.warn(
+            f"{study.path}: {len(said)} of {len(trained.layers)} layers are not what the model has "
+            f"seen under their names: {listed}. Where units or a transform differ, make them alike "
+            "in both studies (`units`, `transform`): a map of mixed ones means nothing.",
+            SurveyDataWarning,
+            stacklevel=3,
+        )
+    return list(said)
+
+
 def _write(found: Predicted, score: xr.DataArray, unlike: xr.DataArray) -> None:
     path = found.path
     io.write_map(path / MAP, score)
@@ -187,5 +192,8 @@ def _write(found: Predicted, score: xr.DataArray, unlike: xr.DataArray) -> None:
             "unlike": found.unlike,
             "beyond": BEYOND,
             "missing_layers": found.missing,
+            "strange_layers": found.strange,
+            "own_study": found.own,
+            "one_value": found.uniform,
         },
     )

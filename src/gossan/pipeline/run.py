@@ -217,6 +217,7 @@ def _model(
                 "study": study.name,
                 "method": study.method.model_dump(),
                 "layers": layers,
+                "units": [layer.unit for layer in io.layers_of(evidence)],
                 "window": ensemble.window,
             }
             rng = np.random.default_rng(study.seed)
