@@ -75,6 +75,7 @@ def test_ground_like_a_place_or_a_polygon(gossan, study_file, tmp_path):
         (("--like", "no such mine"), "No known deposit is named 'no such mine'."),
         (("--like", "gully"), "known deposits fit 'gully'"),
         (("--at", "1", "2"), "lies outside the study, which reaches from"),
+        (("--at", "112.3", "24.1"), "look like degrees: give easting and northing"),
         (("--within", "{folder}/faults.geojson"), "holds no polygon"),
         (("--within", "{folder}/nowhere.geojson"), "nowhere.geojson"),
     ],

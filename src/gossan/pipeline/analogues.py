@@ -18,7 +18,7 @@ from gossan import io
 from gossan.evidence import study_grid, valid_cells, without_focal_means
 from gossan.exceptions import StudyError
 from gossan.grid import Grid
-from gossan.mistakes import suggest
+from gossan.mistakes import degrees_hint, suggest
 from gossan.pipeline.folder import Progress, run_folder
 from gossan.pipeline.inputs import OpenEvidence, OpenStudy, opened_evidence
 from gossan.pipeline.keys import hash_of, room_code
@@ -205,7 +205,7 @@ def _place(easting: float, northing: float, grid: Grid) -> tuple[str, npt.NDArra
         west, south, east, north = (coordinate(bound) for bound in grid.bounds)
         raise StudyError(
             f"{words} lies outside the study, which reaches from {west} to {east} E and from "
-            f"{south} to {north} N ({grid.crs.name})."
+            f"{south} to {north} N ({grid.crs.name}).{degrees_hint(easting, northing, grid)}"
         )
     return words, np.column_stack([rows, columns])
 
