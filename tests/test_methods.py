@@ -1,6 +1,7 @@
 """The catalogue: every name builds, defaults are the stated ones, slips are met with the remedy."""
 
 import inspect
+import re
 
 import pytest
 
@@ -35,7 +36,8 @@ def test_entry_says_what_a_user_needs(name):
     method = METHODS[name]
     assert method.name == name
     assert method.summary.count(".") == 1
-    assert method.when_to_use.count(". ") == 2
+    assert len(re.findall(r"[.!?](?= [A-Z]|$)", method.when_to_use)) == 3
+    assert method.when_to_use.endswith(".")
     assert method.missing_values.endswith(".")
     assert method.negatives in SAMPLERS
     make_sampler(method.negatives, **method.negatives_parameters)
