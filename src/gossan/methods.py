@@ -397,8 +397,8 @@ _ENTRIES = [
         "Scores a cell by how like that of known deposits is what a pretrained network makes of it "
         "and its surroundings.",
         "Choose it over plain analogues where what lies round a cell should count too. It needs no "
-        "negatives, so it is a check on methods that choose them. Compare it with `analogues`: on "
-        "a small area the network seldom learns more than the layers say.",
+        "negatives, so it is a check on methods that choose them. Compare it with `analogues`, "
+        "which looks at the layers of the cell alone.",
         parameters=MappingProxyType({"head": "analogues"}),
         ablation=_UNTAUGHT,
         files=_BACKBONE,
