@@ -13,7 +13,7 @@ help:
 	@echo "make check    the same without the tests"
 	@echo "make docs     the documentation, into site/"
 	@echo "make bench    the benchmarks, each a table of ratios beside peers"
-	@echo "make results  the slow tests, and the tables of docs/results.md on the real surveys"
+	@echo "make results  the slow tests, and every method on every area: docs/results.md, which-method.md"
 	@echo "make clean    remove what the above made, the environment included"
 
 # A stamp per set of packages: a second run needs no network.
