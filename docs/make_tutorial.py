@@ -29,6 +29,7 @@ DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "tutorial.md"
 STUDY = Path("hasir") / "study.toml"
 RUN = Path("hasir") / "runs" / "hasir"
+_QUOTED = ("check", "regions", "run", "explain", "analogues", "compare")
 PICTURES = {"regions": "regions.png", "region-profiles": "region-profiles.png"}
 """Figures that a command leaves as they are."""
 
@@ -89,15 +90,21 @@ def make(folder: Path) -> None:
         if done.returncode:
             raise SystemExit(f"{shlex.join(words)} failed.")
         if words[1] not in quoted:  # of a command given twice the first
-            lines = [line.rstrip() for line in done.stdout.strip().splitlines()]
+            said = done.stdout.replace(f"{folder.resolve()}{os.sep}", "")
+            lines = [line.rstrip() for line in said.strip().splitlines()]
             quoted[words[1]] = "\n".join(lines) + "\n"
 
     quoted: dict[str, str] = {}
     follow(folder, run)
     for verb, text in quoted.items():
-        io.write_text(DOCS / "tables" / f"tutorial-{verb}.txt", text)
-    figures = DOCS / "figures"
-    path = folder / RUN
+        if verb in _QUOTED:
+            io.write_text(DOCS / "tables" / f"tutorial-{verb}.txt", text)
+    draw(folder)
+
+
+def draw(folder: Path) -> None:
+    """Make the figures of the page from what the commands left."""
+    figures, path = DOCS / "figures", folder / RUN
     for name, file in PICTURES.items():
         shutil.copyfile(path / file, figures / f"tutorial-{name}.png")
     (search,) = (path / "analogues").iterdir()
