@@ -53,8 +53,14 @@ WIDTH, SOURCE_EPOCHS = 8, 20
 """Published: 64 and 150."""
 STRIDES = {"nanling": 8, "jabal-al-hasir": 16, "cloncurry": 16, "murchison": 16}
 """Cells from patch to patch, for some hundreds of patches; a district's are chosen for it."""
-FEWER_DRAWS: dict[tuple[str, str], int] = {}
-"""(area, method) → draws of negatives, where all of them would take longer than a quarter hour."""
+_PAIRS = {"jabal-al-hasir": 2, "cloncurry": 2, "murchison": 4, "districts": 1}
+_TUNED = {"jabal-al-hasir": 1, "cloncurry": 1, "murchison": 1, "districts": 1}
+FEWER_DRAWS = {
+    **dict.fromkeys(["pixel-pairs", "pixel-pairs-reference", "pixel-pairs-both"], _PAIRS),
+    "masked-pretraining-finetune": {"nanling": 5, **_TUNED},
+}
+"""Method → area → draws of negatives, for about a quarter hour; measured on one draw of one fold:
+all of them would take up to three hours on a district."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,11 @@ class Area:
     def is_survey(self) -> bool:
         """Whether its ground is real."""
         return self.name in SURVEYS
+
+    @property
+    def kind(self) -> str:
+        """Its name, and of all districts alike."""
+        return self.name if self.is_survey else "districts"
 
     @property
     def seed(self) -> int:
@@ -164,7 +175,7 @@ def row_of(name: str, method: str) -> Row:
     if method == TRANSFER:
         return _transfer_row(here)
     model, sampler, draws = study_model(here.study.with_method(method))
-    draws = FEWER_DRAWS.get((name, method), draws)
+    draws = FEWER_DRAWS.get(method, {}).get(here.kind, draws)
     return Row(here, method, model, sampler, draws, here.evidence)
 
 
@@ -223,7 +234,8 @@ def measure(name: str, method: str) -> None:
         if kept(name, method) is not None:
             return
         row = row_of(name, method)
-        pieces = _TimedFolds(SCRATCH / "folds" / io.file_stem(name) / f"{method}-{row.key[:16]}")
+        folder = SCRATCH / "folds" / io.file_stem(name) / f"{method}-{row.key[:16]}"
+        pieces = _TimedFolds(folder, f"{name}, {method}")
         learnt = _seconds_to_learn(row)
         found = _validated(row, pieces)
         seconds = learnt + sum(fold["seconds"] for fold in found.fold_results)
@@ -273,8 +285,9 @@ def _networks(row: Row) -> Path:
 class _TimedFolds(io.JsonFolder):
     """Finished folds, each with the processor's seconds since the one before."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, called: str) -> None:
         super().__init__(folder)
+        self.called = called
         self.go_on()
 
     def go_on(self) -> None:
@@ -282,7 +295,10 @@ class _TimedFolds(io.JsonFolder):
         self.since = time.process_time()
 
     def __setitem__(self, key: str, content: dict[str, Any]) -> None:
-        super().__setitem__(key, {**content, "seconds": time.process_time() - self.since})
+        seconds = time.process_time() - self.since
+        super().__setitem__(key, {**content, "seconds": seconds})
+        if seconds > 60:
+            print(f"{self.called}, {key}: {seconds:.0f} s", flush=True)
         self.go_on()
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import joblib
@@ -208,23 +208,28 @@ def note_lines(table: pd.DataFrame) -> list[str]:
         f"`{TRANSFER}` is smaller than published, for two cores: networks of {WIDTH} channels at "
         f"first (64), {SMALL['epochs']} epochs and {SOURCE_EPOCHS} of the source (150), batches of "
         f"{SMALL['batch_size']} (128), windows of {SMALL['patch_window']} cells (256). It sees the "
-        "layers that both areas have, without means of neighbourhoods. "
+        "layers that both areas have, without means of neighbourhoods, and is judged by the "
+        "[rule for patches](evaluation.md#patches). "
         + "; ".join(f"{name} takes from {source}" for name, source in SOURCE_OF.items())
         + ", a district from the district of the next seed. The other surveys share no layer with "
         "any area: there it runs with `transfer = false`.",
-        *_fewer_draws(),
+        _told_of_draws(),
         *missing,
     ]
     return ["", *(f"- {note}" for note in notes), ""]
 
 
-def _fewer_draws() -> Iterable[str]:
-    if FEWER_DRAWS:
-        told = "; ".join(
-            f"`{method}` on {name} {draws} of {METHODS[method].draws}"
-            for (name, method), draws in FEWER_DRAWS.items()
-        )
-        yield f"Fewer draws of negatives than by default, for time: {told}."
+def _told_of_draws() -> str:
+    alike: dict[str, list[str]] = {}
+    for method, fewer in FEWER_DRAWS.items():
+        counts = ", ".join(f"{name} {draws}" for name, draws in fewer.items())
+        told = f"{counts} in place of {METHODS[method].draws}"
+        alike.setdefault(told, []).append(f"`{method}`")
+    each = "; ".join(f"{', '.join(methods)}: {told}" for told, methods in alike.items())
+    return (
+        "Fewer draws of negatives than by default where all of them take longer than about a "
+        f"quarter hour. {each}."
+    )
 
 
 def negatives_lines(survey: str, record: Mapping[str, Any]) -> list[str]:
