@@ -237,7 +237,8 @@ def compared(name: str) -> list[dict[str, Any]]:
         for title, row in ROWS.items()
     }
     clusters = np.array(found[REFERENCE][SEEDS[0]]["folds"])
-    own = {"pair": " → ".join(PAIRS[name]), "deposits": len(clusters), "layers": len(pair.layers)}
+    between = " → ".join(map(_told, PAIRS[name]))
+    own = {"pair": between, "deposits": len(clusters), "layers": len(pair.layers)}
     rows = []
     for title, results in found.items():
         bounds = [np.array(result["bounds"]) for result in results.values()]
@@ -249,6 +250,10 @@ def compared(name: str) -> list[dict[str, Any]]:
             row |= {f"minus_{k}": v for k, v in difference(bounds, against, clusters).items()}
         rows.append(row)
     return rows
+
+
+def _told(area: str) -> str:
+    return area if area in SURVEYS else f"district {area}"
 
 
 def _mean_figures(counts: list[dict[str, int]]) -> dict[str, float]:
