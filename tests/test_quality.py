@@ -1,6 +1,7 @@
 """``gossan check``: layer scores against outside figures, and each trouble found where it lies."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,18 @@ import rasterio
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter, rotate
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from gossan import io
 from gossan.draft.toml import toml_value
 from gossan.grid import Grid
+from gossan.interpolate import idw
 from gossan.io import Layer, evidence_array
 from gossan.quality import Finding, StudyCheck, check_evidence, check_study, score_layers
 from gossan.quality.layers import spearman
+from gossan.quality.streaks import streaked_share
 from gossan.study import Study, parse_study, read_study
 
 SIZE = 60
@@ -399,6 +403,82 @@ def test_trouble_with_rasters_is_found(
     _expect(survey.check(), severity, place, said)
 
 
+def _scattered(seed: int, *, across: float = 1.0) -> np.ndarray:
+    """Uneven ground, sampled at 600 places in the middle of an area and gridded over it all."""
+    rng = np.random.default_rng(seed)
+    grid = Grid.from_bounds((0, 0, 120, 120), 1, "EPSG:32638")
+    places = 60 + (rng.random((600, 2)) - 0.5) * 120 * across
+    ground = gaussian_filter(rng.normal(size=(120, 120)), 3)
+    at = np.clip(places, 0, 119).astype(int)
+    values = ground[at[:, 1], at[:, 0]] / ground.std() + 0.3 * rng.normal(size=600)
+    return idw(places, values, grid, max_distance=None)[0]
+
+
+def _streaks(values: np.ndarray) -> float:
+    return streaked_share(xr.DataArray(values, dims=("y", "x")))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_grids_that_reach_beyond_their_samples_are_known_by_their_streaks(seed: int) -> None:
+    """Samples in the middle ninth, as stars around it; over the whole area there are none."""
+    assert _streaks(_scattered(seed, across=0.4)) > 0.2
+    assert _streaks(_scattered(seed)) == 0
+
+
+@pytest.mark.parametrize("along", [4, 12, 40, 120])
+def test_ground_that_runs_one_way_is_no_streak(along: int) -> None:
+    """Layered rock and dykes run on everywhere, in the middle too; so do smooth fields."""
+    for seed in range(5):
+        noise = np.random.default_rng(seed).normal(size=(300, 300))
+        bands = gaussian_filter(noise, (along, 4))
+        assert _streaks(rotate(bands, 30 * seed, reshape=False, order=1)[60:240, 60:240]) == 0
+
+
+def test_layers_too_small_or_of_one_value_are_not_judged() -> None:
+    """Nothing can be said of 40 cells across, of a constant, or of zeros around a map."""
+    assert _streaks(_scattered(0, across=0.4)[40:80, 40:80]) == 0
+    assert _streaks(np.ones((100, 100))) == 0
+    assert _streaks(np.full((100, 100), np.nan)) == 0
+    mapped = np.zeros((100, 100))
+    mapped[30:70, 30:70] = np.random.default_rng(0).random((40, 40))
+    assert _streaks(mapped) == 0
+
+
+def test_a_raster_of_streaks_is_named_with_its_share(survey: _Survey) -> None:
+    """The other source is not."""
+    survey.settings["area"]["cell_size"] = 250.0
+    survey.gravity = _scattered(0, across=0.4).astype("float32")
+    check = survey.check()
+    finding = _expect(check, "warning", "gravity", "look extrapolated beyond their samples")
+    assert "In the outer part of gravity" in finding.message
+    assert "mask" in finding.remedy
+    assert not any("streaks" in f.message for f in check.findings if f.place != "gravity")
+
+
+def test_samples_carried_far_are_told_with_the_share_of_cells(survey: _Survey) -> None:
+    """Samples in a corner of the area, gridded everywhere: the remedy ends the finding."""
+    corner = (survey.samples["e"] < 512_000) & (survey.samples["n"] < 2_202_000)
+    survey.samples = survey.samples[corner]
+    survey.settings["samples"][0]["max_distance"] = 1e6
+    finding = _expect(survey.check(), "warning", "till", "there its layers are extrapolated")
+    assert re.search(r"8\d% of the cells that it fills lie more than 1,6\d\d", finding.message)
+    survey.settings["samples"][0]["max_distance"] = float(
+        re.search(r"max_distance = (\d+)", finding.remedy)[1]
+    )
+    assert not any("extrapolated" in found.message for found in survey.check().findings)
+
+
+def test_lines_of_close_samples_leave_no_gap_between_them(survey: _Survey) -> None:
+    """Every hundred metres along lines 3 km apart: ground between them is interpolated."""
+    lines, steps = np.meshgrid(np.arange(10) * 3000.0 + 1000, np.arange(300) * 100.0)
+    rows = np.resize(np.arange(900), lines.size)
+    survey.samples = survey.samples.iloc[rows].assign(
+        no=np.arange(lines.size), e=500_000 + lines.ravel(), n=2_190_000 + steps.ravel()
+    )
+    survey.settings["samples"][0]["max_distance"] = 1e6
+    assert not any("extrapolated" in found.message for found in survey.check().findings)
+
+
 def test_noise_at_the_samples_is_told_though_the_grid_is_smooth(survey: _Survey) -> None:
     """An element of pure noise is named; the layers of the others are not."""
     rng = np.random.default_rng(9)
@@ -511,6 +591,8 @@ def test_nanlings_zeros_are_noticed(survey_data: Path, monkeypatch: pytest.Monke
     assert check.ok
     finding = _expect(check, "warning", "geology", "very smallest value of Faults (0 in 65%")
     assert "Granite" in finding.message
+    _expect(check, "warning", "geochemistry", "look extrapolated beyond their samples")
+    assert not any("streaks" in f.message for f in check.findings if f.place == "geology")
     assert len(check.layer_scores) == 42
     best = check.layer_scores["z"].nlargest(5).index
     assert {"Granite", "Bi", "Li", "W"} <= set(best)  # what a geologist expects of lithium granites
@@ -526,6 +608,7 @@ def test_jabal_al_hasirs_twins_are_noticed(
     _expect(check, "warning", "stream sediments", "Layers Hf and Zr say the same")
     nugget = check.layer_scores["nugget"]
     assert nugget["Au"] > 2 * nugget["Sr"]
+    assert not any("extrapolated" in finding.message for finding in check.findings)
 
 
 def test_a_built_study_is_checked_without_building_again(survey: _Survey) -> None:

@@ -23,7 +23,14 @@ from gossan.labels import label_cells
 from gossan.quality.deposits import judge_deposits
 from gossan.quality.findings import Finding, StudyCheck
 from gossan.quality.layers import CellSample, score_sample
-from gossan.quality.samples import SampleSurvey, judge_places, judge_samples, nuggets_by_layer
+from gossan.quality.samples import (
+    SampleSurvey,
+    judge_places,
+    judge_reach,
+    judge_samples,
+    nuggets_by_layer,
+)
+from gossan.quality.streaks import judge_streaks
 from gossan.quality.verdicts import judge_layers
 from gossan.study import Raster, Samples, Study, Vector
 
@@ -123,10 +130,12 @@ def check_evidence(
         with _saying(source.name, findings):
             survey = SampleSurvey.read(source, study.resolve(source.file), grid)
             findings.extend(judge_samples(survey))
+            findings.extend(judge_reach(survey, evidence))
             nuggets |= nuggets_by_layer(survey, list(names[origins == source.name]))
     sample = CellSample.draw(evidence, labels, random_state=study.seed)
     scores = score_sample(evidence, sample, nuggets=nuggets)
     findings.extend(judge_layers(study, evidence, sample, scores))
+    findings.extend(judge_streaks(study, evidence))
     if labels is not None and deposits is not None:
         findings.extend(judge_deposits(study, evidence, labels, deposits))
     return StudyCheck.of(findings, scores)

@@ -11,9 +11,12 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyproj
+import shapely
+import xarray as xr
 from scipy.spatial import cKDTree
 
 from gossan.draft.columns import ElementColumn, describe_elements
+from gossan.evidence import CellFeatures, valid_cells
 from gossan.exceptions import SurveyDataWarning
 from gossan.geochem import PreparedSamples, element_of, prepare_samples
 from gossan.grid import Grid
@@ -38,6 +41,10 @@ _REPEATED = 0.05
 _FAR = 50.0
 _WHOLE = 1.1e6  # ppm; a tenth above is more than rounding
 _MAX_PAIRS = 50_000
+_BEYOND = 4.0
+_MUCH = 0.05
+_MAX_CELLS = 20_000
+_GROUND = 5_000
 
 
 def judge_places(settings: Samples, paths: Sequence[Path]) -> Iterator[Finding]:
@@ -120,6 +127,44 @@ def judge_samples(survey: SampleSurvey) -> Iterator[Finding]:
     yield from _spacing(survey)
     yield from _numbers(survey)
     yield from _closure(survey)
+
+
+def judge_reach(survey: SampleSurvey, evidence: xr.DataArray) -> Iterator[Finding]:
+    """Ground to which the layers of one source were carried from afar.
+
+    What is far is told by the ground within the samples' convex hull, so that lines of close
+    samples wide apart leave no gaps.
+    """
+    places = np.unique(survey.prepared.coordinates, axis=0)
+    own = np.flatnonzero(evidence["source"].to_numpy() == survey.settings.name)
+    far = _BEYOND * _usual_distance(places)
+    if len(own) == 0 or not far > 0:
+        return
+    cells = np.argwhere(valid_cells(evidence))
+    if len(cells) > _MAX_CELLS:
+        chosen = np.random.default_rng(0).choice(len(cells), _MAX_CELLS, replace=False)
+        cells = cells[np.sort(chosen)]
+    layers = np.asarray(CellFeatures(evidence.isel(layer=own[:1]), *cells.T))
+    filled = survey.grid.coordinates(*cells[np.isfinite(layers[:, 0])].T)
+    share = float((cKDTree(places).query(filled)[0] > far).mean()) if len(filled) else 0.0
+    if share > _MUCH:
+        yield Finding(
+            "warning",
+            survey.settings.name,
+            f"{share:.0%} of the cells that it fills lie more than {far:,.0f} from every sample, "
+            f"{_BEYOND:.0f} times what is usual among them: there its layers are extrapolated.",
+            f"Set max_distance = {far:.0f}, so that they are missing there, or narrow the area "
+            "(`extent` or `mask` in [area]).",
+        )
+
+
+def _usual_distance(places: np.ndarray) -> float:
+    """Median distance to the nearest sample, of ground within their hull; NaN where it has none."""
+    hull = shapely.convex_hull(shapely.multipoints(places))
+    low, high = places.min(axis=0), places.max(axis=0)
+    ground = np.random.default_rng(0).uniform(low, high, (_GROUND, 2))
+    within = ground[shapely.contains_xy(hull, *ground.T)]
+    return float(np.median(cKDTree(places).query(within)[0])) if len(within) else float("nan")
 
 
 def _read(settings: Samples, paths: Sequence[Path]) -> gpd.GeoDataFrame:
