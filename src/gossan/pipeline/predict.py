@@ -169,8 +169,9 @@ def _strange(trained: Trained, evidence: xr.DataArray, study: Study) -> list[str
         listed = list_names(list(said.values()))
         warnings.warn(
             f"{study.path}: {len(said)} of {len(trained.layers)} layers are not what the model has "
-            f"seen under their names: {listed}. Where units or a transform differ, make them alike "
-            "in both studies (`units`, `transform`): a map of mixed ones means nothing.",
+            f"seen under their names: {listed}. Units, the transform, the elements that a "
+            "log-ratio is taken over, or the digestion may differ: make them alike in both "
+            "studies, for a map of mixed ones means nothing.",
             SurveyDataWarning,
             stacklevel=3,
         )
