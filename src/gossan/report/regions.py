@@ -136,20 +136,20 @@ def profile_figure(profiles: pd.DataFrame) -> Figure:
     shown = profiles[strongest.index[:PROFILE_LAYERS]].T
     with themed():
         values = shown.to_numpy(dtype=float)
-        strongest = _colour_end(values)
+        end = _colour_end(values)
         figure = new_figure(2.8 + 0.52 * len(profiles), 1.2 + 0.2 * len(shown))
         axes = figure.subplots()
         axes.grid(False)
         drawn = axes.imshow(
             values,
             cmap=SIGNED_COLOURS,
-            vmin=-strongest,
-            vmax=strongest,
+            vmin=-end,
+            vmax=end,
             aspect="auto",
         )
         for (layer, region), value in np.ndenumerate(values):
             if np.isfinite(value):
-                light = abs(value) > 0.55 * strongest
+                light = abs(value) > 0.55 * end
                 text = f"{value:+.1f}".replace("-", "−")
                 axes.text(
                     region, layer, text, ha="center", va="center", fontsize=6.5,
