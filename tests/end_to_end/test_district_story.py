@@ -95,14 +95,15 @@ def test_second_run_makes_nothing_again(study_file):
     before = digests(folder)
     run_study(read_study(study_file))
     reused = json.loads((folder / "manifest.json").read_text())["reused"]
-    assert set(reused) == {"evidence", "labels", "check", "evaluation", "model", "map", "targets"}
+    stages = {"evidence", "labels", "check", "evaluation", "model", "map", "targets", "likeness"}
+    assert set(reused) == stages
     assert digests(folder) == before
 
 
 @pytest.mark.parametrize(
     ("old", "new", "kept"),
     [
-        ("n_estimators = 20", "n_estimators = 15", {"evidence", "labels"}),
+        ("n_estimators = 20", "n_estimators = 15", {"evidence", "labels", "likeness"}),
         ("bootstrap = 200", "bootstrap = 100", {"evidence", "labels", "model", "map", "targets"}),
     ],
 )

@@ -68,7 +68,7 @@ def test_train_source_run_explain(gossan, study_file, tmp_path):
     ("parameters", "message"),
     [
         (QUICK, "gossan train-source"),
-        (f'source = "nothing.safetensors", {QUICK}', "no source at"),
+        (f'source = "nothing.safetensors", {QUICK}', "source = 'nothing.safetensors' names"),
         (f'source = "deposits.csv", {QUICK}', "holds no weights of gossan"),
         ("transfer = false, patch_window = 99", "a patch 99 × 99"),
         ("transfer = false, patch_window = 16, dilations = [1, 9]", "A dilation of 9 reaches 19"),

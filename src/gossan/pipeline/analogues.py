@@ -211,7 +211,7 @@ def _place(easting: float, northing: float, grid: Grid) -> tuple[str, npt.NDArra
 
 
 def _polygon(file: Path, grid: Grid) -> tuple[str, npt.NDArray[np.int64]]:
-    places = io.read_vector(Vector(name=file.stem, file=str(file)), file, grid.crs)
+    places = io.read_vector(Vector(name=file.stem, file=str(file)), file, grid.crs, table="")
     places = places.explode()  # collections into what they hold
     polygons = places.geometry[places.geom_type.isin(["Polygon", "MultiPolygon"])]
     if not len(polygons):
