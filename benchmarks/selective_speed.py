@@ -11,7 +11,7 @@
   few batches; and how like the two are on a smaller area, by networks that learnt it.
 
 Ratios are of one run on one machine, with all of its threads. Prints a table, writes it as CSV
-and Markdown; what --only leaves out stays as it was.
+and Markdown.
 
     python benchmarks/selective_speed.py [--only training memory maps]
 """
@@ -50,7 +50,6 @@ from gossan.nn.selective_transfer.source import source_of
 from gossan.nn.selective_transfer.training import Patches, fit_patches
 
 HERE = Path(__file__).resolve().parent
-CSV = HERE / "selective_speed.csv"
 TABLE = HERE.parent / "docs" / "tables" / "selective_speed.md"
 SIDE, LAYERS = 3_072, 8
 STRIDE = 32
@@ -58,8 +57,8 @@ SIZES = {
     "published: 8 layers, crops of 224, 64 channels, batches of 128": (8, 256, 224, 64, 128),
     "small: 42 layers, crops of 28, 16 channels, batches of 32": (42, 32, 28, 16, 32),
 }
-_STEPS = 20
-"""Epochs that the longer training of small networks has more; of the published sizes one."""
+MORE = 1
+"""Epochs that the longer training has more."""
 MIB = 2**20
 
 
@@ -103,11 +102,10 @@ def epoch_seconds(
     dilations: tuple[int, ...], sizes: tuple[int, ...], patches: Patches, precision: str
 ) -> float:
     """Of an epoch of one step and a look at every patch, without what is done once."""
-    more = 1 if is_large(sizes[2]) else _STEPS
     short, long = (
-        seconds(lambda n=n: learnt(dilations, sizes, patches, precision, n)) for n in (1, 1 + more)
+        seconds(lambda n=n: learnt(dilations, sizes, patches, precision, n)) for n in (1, 1 + MORE)
     )
-    return (long - short) / more
+    return (long - short) / MORE
 
 
 def learnt(
@@ -222,14 +220,13 @@ def main() -> None:
     }
     arguments.add_argument("--only", nargs="+", default=list(parts), choices=list(parts))
     options = arguments.parse_args()
-    measured = {name: [{**row, "part": name} for row in parts[name]()] for name in options.only}
-    kept = pd.read_csv(CSV).fillna({"unit": ""}).to_dict("records") if CSV.exists() else []
-    rows: list[dict[str, Any]] = []
-    for name in parts:
-        rows += measured.get(name, [row for row in kept if row["part"] == name])
-    frame = pd.DataFrame(rows, columns=["part", *COLUMNS])
-    frame.to_csv(CSV, index=False, float_format="%.4g")
-    io.write_text(TABLE, "\n".join(lines_of(rows)) + "\n")
+    rows = []
+    for name in options.only:
+        rows += parts[name]()
+    if options.only == list(parts):
+        frame = pd.DataFrame(rows, columns=COLUMNS)
+        frame.to_csv(HERE / "selective_speed.csv", index=False, float_format="%.4g")
+        io.write_text(TABLE, "\n".join(lines_of(rows)) + "\n")
 
 
 if __name__ == "__main__":
