@@ -32,6 +32,7 @@ def shown() -> TransferShown:
         ),
         sizes={"window": 32, "crop": 28, "dilations": (1, 2), "stride": 16, "map_stride": 4},
         shape=(251, 310),
+        cell_size=500.0,
         counts={"patches": 252, "positive": 12},
         width=16,
         epochs=20,
@@ -47,7 +48,7 @@ def test_the_chapter_tells_sizes_and_why_and_what_came_from_where(shown, inputs,
     assert "Old &lt;hills&gt;" in text
     assert "437 patches" in text
     assert "78 of them with a deposit" in text
-    assert "251 × 310 cells was cut into patches of 32 × 32" in text
+    assert "251 × 310 cells was cut into patches of 32 × 32 cells, 16 km across" in text
     assert "a power of two near a sixth" in text
     assert "no room for 3 of the published scales" in text
     assert "2 of 3 layers have a layer of that name in the source" in text
@@ -64,7 +65,10 @@ def test_a_window_of_the_study_file_is_not_explained_away(shown):
         shown, given=["patch_window"], counts={"patches": 252, "positive": 80}
     )
     told = transfer_chapter(given)
-    assert "32 × 32 cells (as the study file says), 16 apart (half a window" in told["sizes"]
+    assert (
+        "32 × 32 cells, 16 km across (as the study file says), 16 apart (half a window"
+        in told["sizes"]
+    )
     stride = transfer_chapter(dataclasses.replace(shown, given=["patch_stride"]))
     assert "shorter side), 16 apart (as the study file says)" in stride["sizes"]
     assert "That is few" not in told["counts"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import xarray as xr
 
 from gossan.evidence import study_grid
 from gossan.exceptions import StudyError
+from gossan.grid import Grid
 from gossan.mistakes import deep_module, suggest
 from gossan.pipeline.folder import Progress, refuse_unwritable, run_folder
 from gossan.pipeline.inputs import decided_labels, opened
@@ -133,9 +135,16 @@ def transfer_shown(model: Any, evidence: xr.DataArray) -> TransferShown | None:
         kernels=pd.DataFrame(kernels, columns=["kernel", "openness"]),
         sizes=first.sizes_,
         shape=evidence.shape[1:],
+        cell_size=_metres_across(evidence),
         counts=first.patch_counts_,
         width=first.network_width,
         epochs=first.epochs,
         given=[name for name in ("patch_window", "patch_stride") if getattr(first, name)],
         left_out=len(first.dilations) - len(first.sizes_["dilations"]),
     )
+
+
+def _metres_across(evidence: xr.DataArray) -> float:
+    """Width of a cell; NaN where coordinates are degrees."""
+    grid = Grid.from_dataarray(evidence)
+    return math.nan if grid.crs.is_geographic else grid.cell_size[0] * grid.metres_per_unit

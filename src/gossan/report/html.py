@@ -84,6 +84,7 @@ def render_report(inputs: ReportInputs) -> str:
         tiles=_tiles(inputs),
         facts=_facts(inputs.score, inputs),
         decisions=_decisions(inputs),
+        several=inputs.evaluation.get("draws", 1) > 1,
         more=_more_to_ask(inputs),
         sections=[(key, title, content) for key, title, content in sections if content is not None],
     )
@@ -151,7 +152,9 @@ def _tiles(inputs: ReportInputs) -> list[tuple[str, str, str]]:
     tiles.append((auc, "AUC against the whole background", f"{interval_note}chance 0.50"))
     stability = inputs.evaluation.get("rank_stability")
     if stability:
-        title = "of the top 5 % stays when negatives are drawn anew"
+        draws = inputs.evaluation.get("draws", 1) > 1
+        anew = "negatives are drawn anew" if draws else "it is trained again from another seed"
+        title = f"of the top 5 % stays when {anew}"
         note = f"Jaccard index; rank correlation {stability['spearman']:.2f}"
         tiles.append((words.percent(stability["jaccard"]), title, note))
     return tiles

@@ -77,6 +77,8 @@ class TransferShown:
         ``window``, ``crop``, ``dilations``, ``stride``, ``map_stride``, in cells.
     shape : (int, int)
         Rows and columns of the area.
+    cell_size : float
+        Width of a cell, in metres; NaN in degrees.
     counts : mapping
         ``patches`` learnt from, and those with a deposit, ``positive``.
     width, epochs : int
@@ -92,6 +94,7 @@ class TransferShown:
     kernels: pd.DataFrame
     sizes: Mapping[str, Any]
     shape: Sequence[int]
+    cell_size: float
     counts: Mapping[str, int]
     width: int
     epochs: int

@@ -132,6 +132,7 @@ def decision_table(targets: gpd.GeoDataFrame, n_layers: int | None, *, limit: in
      '4 of 42 layers']
     """
     rows = []
+    spreads = "spread" in targets and targets["spread"].notna().any()
     for target in targets.head(limit).to_dict("records"):
         spread = number(target.get("spread"), 2)
         sure = number(target["score"], 2) + (f" ± {spread}" if spread != "–" else "")
@@ -151,7 +152,7 @@ def decision_table(targets: gpd.GeoDataFrame, n_layers: int | None, *, limit: in
     heads = [
         Column("target", "number"),
         Column("where its peak lies"),
-        Column("score, ± over draws", "number"),
+        Column("score, ± spread" if spreads else "score", "number"),
         Column("lifted most by", "name"),
         Column("nearest known deposit", "name"),
         Column("not known there"),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from gossan.report.inputs import TransferShown
 from gossan.report.page import picture
-from gossan.report.tables import Column, Table, frame_table
+from gossan.report.tables import Column, Table, distance, frame_table
 from gossan.report.theme import RUST, SLATE, as_svg, new_figure, themed
 
 LAYERS_LISTED = 20
@@ -119,18 +119,25 @@ def _sizes(shown: TransferShown) -> str:
     )
     return (
         f"The area of {rows:,} × {columns:,} cells was cut into patches of {window} × {window} "
-        f"cells ({chosen}), {sizes['stride']} apart ({apart}). The networks look at "
-        f"{sizes['crop']} × {sizes['crop']} cells of a patch, one at every scale: dilations of "
+        f"cells{_on_the_ground(shown)} ({chosen}), {sizes['stride']} apart ({apart}). The networks "
+        f"look at {sizes['crop']} × {sizes['crop']} cells of a patch, one at every scale: dilations of "
         f"{dilations}.{dropped} The map is the mean over patches {sizes['map_stride']} cells "
         "apart, so nothing narrower than a patch stands out in it."
     )
+
+
+def _on_the_ground(shown: TransferShown) -> str:
+    """How wide a patch is: a source whose patches are of another width looked for other things."""
+    across = shown.sizes["window"] * shown.cell_size
+    return f", {distance(across)} across" if np.isfinite(across) else ""
 
 
 def _counts(shown: TransferShown) -> str:
     counts = shown.counts
     positive = counts["positive"]
     few = (
-        " That is few: networks learn such patches by heart, and the map says little."
+        " That is few: whatever the figures say of the map, more deposits, a longer training or a "
+        "method of cells may do better."
         if positive < _FEW_PATCHES
         else ""
     )
