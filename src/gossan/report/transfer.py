@@ -120,9 +120,9 @@ def _sizes(shown: TransferShown) -> str:
     return (
         f"The area of {rows:,} × {columns:,} cells was cut into patches of {window} × {window} "
         f"cells{_on_the_ground(shown)} ({chosen}), {sizes['stride']} apart ({apart}). The networks "
-        f"look at {sizes['crop']} × {sizes['crop']} cells of a patch, one at every scale: dilations "
-        f"of {dilations}.{dropped} The map is the mean over patches {sizes['map_stride']} cells "
-        "apart, so nothing narrower than a patch stands out in it."
+        f"look at {sizes['crop']} × {sizes['crop']} cells of a patch, one at every scale: "
+        f"dilations of {dilations}.{dropped} The map is the mean over patches "
+        f"{sizes['map_stride']} cells apart, so nothing narrower than a patch stands out in it."
     )
 
 
