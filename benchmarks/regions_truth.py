@@ -83,8 +83,9 @@ def mapped(name: str) -> bool:
 def district(seed: int) -> dict[str, Any]:
     """Adjusted Rand index of each way, with the true number of regions and with the chosen one."""
     kept = io.JsonFolder(SCRATCH / "found")
-    code = io.network_code("gossan.nn.masked_autoencoder")
-    key = joblib.hash((seed, DISTRICT, PLAN, code, (HERE / "../src/gossan/regions").resolve().name))
+    rooms = sorted(Path(gs.__file__).parent.glob("regions/*.py"))
+    code = [io.network_code("gossan.nn.masked_autoencoder"), *map(io.file_digest, rooms)]
+    key = joblib.hash((seed, DISTRICT, PLAN, code))
     if key not in kept:
         evidence, truth = evidence_of(seed)
         with io.networks_kept(SCRATCH / "networks"):

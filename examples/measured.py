@@ -53,11 +53,12 @@ WIDTH, SOURCE_EPOCHS = 8, 20
 """Published: 64 and 150."""
 STRIDES = {"nanling": 8, "jabal-al-hasir": 16, "cloncurry": 16, "murchison": 16}
 """Cells from patch to patch, for some hundreds of patches; a district's are chosen for it."""
-_PAIRS = {"jabal-al-hasir": 2, "cloncurry": 2, "murchison": 4, "districts": 1}
-_TUNED = {"jabal-al-hasir": 1, "cloncurry": 1, "murchison": 1, "districts": 1}
+PAIRS = ["pixel-pairs", "pixel-pairs-reference", "pixel-pairs-both"]
+"""Scores of the same networks: the first one measured trains them, and its seconds count that."""
+_FEW = {"nanling": 2, "jabal-al-hasir": 1, "cloncurry": 1, "murchison": 1, "districts": 1}
 FEWER_DRAWS = {
-    **dict.fromkeys(["pixel-pairs", "pixel-pairs-reference", "pixel-pairs-both"], _PAIRS),
-    "masked-pretraining-finetune": {"nanling": 5, **_TUNED},
+    **dict.fromkeys(PAIRS, _FEW),
+    "masked-pretraining-finetune": _FEW,
 }
 """Method → area → draws of negatives, for about a quarter hour; measured on one draw of one fold:
 all of them would take up to three hours on a district."""
@@ -235,8 +236,8 @@ def measure(name: str, method: str) -> None:
             return
         row = row_of(name, method)
         folder = SCRATCH / "folds" / io.file_stem(name) / f"{method}-{row.key[:16]}"
-        pieces = _TimedFolds(folder, f"{name}, {method}")
         learnt = _seconds_to_learn(row)
+        pieces = _TimedFolds(folder, f"{name}, {method}")
         found = _validated(row, pieces)
         seconds = learnt + sum(fold["seconds"] for fold in found.fold_results)
         bounds = np.concatenate([np.reshape(f["rank_bounds"], (-1, 2)) for f in found.fold_results])
@@ -277,9 +278,10 @@ def _validated(row: Row, pieces: _TimedFolds) -> gs.CrossValidation:
 
 
 def _networks(row: Row) -> Path:
-    """Where its networks are kept: a pretrained one for all that look through it."""
-    shared = hasattr(row.model, "learn_evidence")
-    return SCRATCH / "networks" / ("pretrained" if shared else row.method)
+    """Where its networks are kept: those that several methods look through, together."""
+    if hasattr(row.model, "learn_evidence"):
+        return SCRATCH / "networks" / "pretrained"
+    return SCRATCH / "networks" / ("pixel-pairs" if row.method in PAIRS else row.method)
 
 
 class _TimedFolds(io.JsonFolder):

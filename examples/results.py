@@ -28,6 +28,7 @@ from measured import (
     FEWER_DRAWS,
     HERE,
     KEPT,
+    PAIRS,
     SMALL,
     SOURCE_EPOCHS,
     SOURCE_OF,
@@ -214,6 +215,8 @@ def note_lines(table: pd.DataFrame) -> list[str]:
         + ", a district from the district of the next seed. The other surveys share no layer with "
         "any area: there it runs with `transfer = false`.",
         _told_of_draws(),
+        f"{', '.join(f'`{method}`' for method in PAIRS[1:])} score the networks that `{PAIRS[0]}` "
+        "trained: their seconds are without training, which is in its own.",
         *missing,
     ]
     return ["", *(f"- {note}" for note in notes), ""]

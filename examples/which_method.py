@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from measured import PAIRS
+
 from gossan import io
 from gossan.methods import DEFAULT_METHOD
 
@@ -218,6 +220,9 @@ def lines_of(table: pd.DataFrame) -> list[str]:
             ],
             method_rows(table),
         ),
+        "",
+        f"Seconds of one processor. Those of {' and '.join(f'`{method}`' for method in PAIRS[1:])} "
+        f"are without training: they score the networks of `{PAIRS[0]}`.",
     ]
 
 
