@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-
 from measured import PAIRS
 
 from gossan import io
