@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pyproj import Transformer
 
 from gossan.grid import Grid
-from gossan.mistakes import degrees_hint, explain_settings, suggest
+from gossan.mistakes import degrees_hint, explain_settings, nearest_file, suggest
 from gossan.study import Samples
 
 
@@ -82,3 +82,19 @@ def test_other_places_are_taken_for_what_they_are(place: tuple[float, float], hi
 def test_a_small_place_within_a_local_grid_is_no_degree() -> None:
     """A mine grid may count from its own corner."""
     assert degrees_hint(100.0, 50.0, Grid.from_bounds((0, 0, 500, 400), 10, "EPSG:32649")) == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "holds no file."),
+        (["notes.docx"], "holds 1 other file."),
+        (["notes.docx", "logs.csv"], "holds 2 other files."),
+        (["gravity.tiff"], "Did you mean 'gravity.tiff'?"),
+    ],
+)
+def test_a_missing_file_has_its_neighbours_told(tmp_path, names, said) -> None:
+    """The nearest name, or how many others there are."""
+    for name in names:
+        (tmp_path / name).touch()
+    assert nearest_file(tmp_path / "gravity.tif").endswith(said)

@@ -70,7 +70,10 @@ def nearest_file(path: Path) -> str:
         return f" The folder {path.parent} does not exist."
     names = [entry.name for entry in path.parent.iterdir()]
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else f" The folder holds {len(names)} other files."
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    others = {0: "no file", 1: "1 other file"}.get(len(names), f"{len(names)} other files")
+    return f" The folder holds {others}."
 
 
 def degrees_hint(easting: float, northing: float, grid: Grid) -> str:

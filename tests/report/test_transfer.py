@@ -74,6 +74,17 @@ def test_a_window_of_the_study_file_is_not_explained_away(shown):
     assert "That is few" not in told["counts"]
 
 
+def test_gates_that_hardly_moved_are_said_to_select_nothing(shown):
+    """Sizes of 1.000 and 1.001 are no order of layers."""
+    still = dataclasses.replace(
+        shown,
+        layers=shown.layers.assign(openness=[0.999, np.nan, 1.002]),
+        kernels=shown.kernels.assign(openness=[1.001, 1.0, 1.003]),
+    )
+    assert "within 0.003 of the 1" in transfer_chapter(still)["layers"]
+    assert "of the 1" not in transfer_chapter(shown)["layers"]
+
+
 def test_without_a_source_no_gate_is_shown(shown):
     """The ablation says that nothing was transferred."""
     layers = shown.layers.assign(openness=np.nan)

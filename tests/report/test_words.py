@@ -58,6 +58,16 @@ def test_verdict_without_skill_says_so_in_its_title():
     assert "Only 1 deposit could" in verdict(_evaluation(n_deposits=1)).text
 
 
+def test_a_network_may_be_to_blame_before_the_data_is():
+    """Skill that is not shown may be that of a training too short."""
+    doubtful = _evaluation(interval=(0.4, 0.7))
+    forest, network = (
+        verdict({**doubtful, "method": name}).text for name in ("extra-trees", "pixel-pairs")
+    )
+    assert "network" not in forest
+    assert "--methods pixel-pairs,extra-trees" in network
+
+
 def test_few_deposits_are_a_caution_even_where_skill_is_shown():
     """Nineteen deposits make wide intervals."""
     assert "intervals are wide" in verdict(_evaluation(n_deposits=19)).text

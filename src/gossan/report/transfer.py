@@ -14,6 +14,8 @@ from gossan.report.tables import Column, Table, distance, frame_table
 from gossan.report.theme import RUST, SLATE, as_svg, new_figure, themed
 
 LAYERS_LISTED = 20
+_MOVED = 0.02
+"""How far from 1 the mean of some gates is where they select something."""
 _FEW_PATCHES = 40
 """Half of the published 78, of which many share their deposits."""
 
@@ -160,4 +162,17 @@ def _layers(shown: TransferShown) -> str:
     if missing:
         some = ", ".join(missing[:8]) + (", …" if len(missing) > 8 else "")
         text += f" The source lacks {some}: there the first kernels are the networks' own."
-    return text
+    return text + _selected(shown)
+
+
+def _selected(shown: TransferShown) -> str:
+    """That gates which hardly moved select nothing, where none moved further."""
+    openness = np.concatenate([shown.layers["openness"].dropna(), shown.kernels["openness"]])
+    moved = float(np.abs(openness - 1.0).max(initial=0.0))
+    if moved >= _MOVED:
+        return ""
+    return (
+        f" On average over any layer or kernel the gates are within {moved:.3f} of the 1 at which "
+        "all start: so far no layer was let through more than another. Train longer before reading "
+        "anything into their sizes."
+    )

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from gossan.methods import DEFAULT_METHOD, METHODS
+
 FEWEST_DEPOSITS = 8
 """Held-out deposits below which no interval is worth its name."""
 
@@ -75,7 +77,7 @@ def verdict(evaluation: Mapping[str, Any]) -> Verdict:
             f"A held-out deposit outscores {above}, but the 95 % interval, "
             f"{percent_range((low, high))}, includes the 50 % that a map drawn at random would "
             "reach. Deposits of several types under one label, too few layers that bear on them, "
-            "or misplaced coordinates are the usual reasons.",
+            f"or misplaced coordinates are the usual reasons.{_of_the_method(evaluation)}",
         )
     if high < 0.5:
         return Verdict(
@@ -84,7 +86,7 @@ def verdict(evaluation: Mapping[str, Any]) -> Verdict:
             f"A held-out deposit outscores only {above} (95 % interval "
             f"{percent_range((low, high))}). The method has learned what marks some deposits and "
             "is wrong for the others: look for mixed deposit types, and for layers that record "
-            "where people looked rather than what is there.",
+            f"where people looked rather than what is there.{_of_the_method(evaluation)}",
         )
     return _better_than_chance(held_out, n_deposits, above)
 
@@ -158,6 +160,18 @@ def _too_few(n_deposits: int) -> Verdict:
         "before an interval means anything; with fewer, chance alone can give almost any figure. "
         "Treat the map as a hypothesis: add deposits or occurrences of the same type, and judge it "
         "by geology.",
+    )
+
+
+def _of_the_method(evaluation: Mapping[str, Any]) -> str:
+    """That a network may have learnt too little, where one was trained: not the data's fault."""
+    name = str(evaluation.get("method"))
+    if name not in METHODS or not METHODS[name].deep:
+        return ""
+    return (
+        f" Or it is not the data: {name} trains a network, which may have had too few deposits, "
+        "too few patches or too short a training. gossan compare with "
+        f"--methods {name},{DEFAULT_METHOD} shows whether a method without a network does better."
     )
 
 
