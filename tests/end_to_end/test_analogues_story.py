@@ -63,6 +63,15 @@ def test_ground_like_a_place_or_a_polygon(gossan, study_file, tmp_path):
     searches = {path.name for path in (run_of(study_file) / "analogues").iterdir()}
     assert len(searches) == 2  # side by side
     assert "within-area" in searches
+    (tmp_path / "other").mkdir()
+    area = shapely.box(at[0] - 4 * size, at[1] - 4 * size, at[0] + 4 * size, at[1] + 4 * size)
+    file = tmp_path / "other" / "area.geojson"
+    gpd.GeoDataFrame(geometry=[area], crs=grid.crs).to_file(file)
+    for _ in range(2):
+        assert gossan("analogues", study_file, "--within", file, "--count", "2").returncode == 0
+    searches = {path.name for path in (run_of(study_file) / "analogues").iterdir()}
+    assert len(searches) == 3
+    assert {"within-area", "within-area-2"} <= searches
     refused = gossan("analogues", study_file, "--like", "Old Mine")
     assert "names no known deposits" in " ".join(refused.stderr.split())
 

@@ -75,3 +75,14 @@ def test_mistakes_are_told(gossan, study_file, options, message):
     assert result.returncode == 1
     assert message in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
+
+
+def test_a_misspelt_method_is_told_by_verbs_that_need_none(gossan, study_file):
+    """What a stage is made from names the method, whichever verb asks."""
+    study_file.write_text(study_file.read_text().replace('"extra-trees"', '"extra-tree"'))
+    for arguments in (("regions", study_file), ("analogues", study_file, "--at", "1", "2")):
+        refused = gossan(*arguments)
+        assert refused.returncode == 1
+        assert "Traceback" not in refused.stderr
+    refused = gossan("regions", study_file)
+    assert "Unknown method 'extra-tree'. Did you mean 'extra-trees'?" in refused.stderr

@@ -1,8 +1,9 @@
 """A geologist asks more of a finished run, and the report tells all of it."""
 
+import re
+
 import numpy as np
 import pytest
-import rasterio
 
 import gossan as gs
 from gossan import io
@@ -47,9 +48,36 @@ def test_what_is_asked_becomes_a_chapter(gossan, study_file):
     whole = report.read_bytes()
     assert gossan("run", study_file).returncode == 0
     assert report.read_bytes() == whole
-    study_file.write_text(study_file.read_text().replace("footprint = 3", "footprint = 1"))
+    settings = study_file.read_text()
+    study_file.write_text(settings.replace("n_estimators = 20", "n_estimators = 10"))
+    assert gossan("run", study_file).returncode == 0
+    assert chapters(report) == {"regions", "search"}  # the comparison was of another method
+    study_file.write_text(settings.replace("footprint = 3", "footprint = 1"))
     assert gossan("run", study_file).returncode == 0
     assert chapters(report) == set()
+
+
+def test_what_was_found_is_told_where_the_report_is_of_another_study(gossan, study_file):
+    """A run, then a method that cannot be: regions are of the evidence, which is there."""
+    assert gossan("run", study_file).returncode == 0
+    report = next((study_file.parent / "runs").iterdir()) / "report.html"
+    before = report.read_bytes()
+    study_file.write_text(study_file.read_text().replace("n_estimators = 20", "n_trees = 20"))
+    result = gossan("regions", study_file, "--count", "3")
+    assert result.returncode == 0, result.stderr
+    assert "3" in result.stdout
+    assert "A chapter of the report" not in result.stdout
+    assert report.read_bytes() == before
+
+
+def test_commands_of_a_run_elsewhere_lead_there(gossan, study_file):
+    """`--output` is named in whatever the report suggests to type, as seen from the study file."""
+    elsewhere = study_file.parent / "second"
+    assert gossan("run", study_file, "--output", elsewhere).returncode == 0
+    text = (elsewhere / "report.html").read_text(encoding="utf-8")
+    commands = re.findall(r"gossan (?:explain|regions|analogues|compare) study\.toml[^<]*", text)
+    assert len(commands) >= 4
+    assert all("--output second" in command for command in commands)
 
 
 def test_likeness_is_judged_as_any_method_is(gossan, study_file):
@@ -64,8 +92,7 @@ def test_likeness_is_judged_as_any_method_is(gossan, study_file):
     assert result.returncode == 0, result.stderr
     (row, *_) = io.read_json(folder / "comparison.json")["workflows"]
     assert told["held_out"]["auc_background"] == pytest.approx(row["auc_background"], abs=1e-9)
-    with rasterio.open(folder / "labels.tif") as file:
-        assert len(told["deposits"]) <= (file.read(1) == 1).sum()
+    assert len(told["deposits"]) == io.read_json(folder / "evaluation.json")["n_deposits"]
     ranks = np.array([deposit["rank"] for deposit in told["deposits"]])
     assert told["held_out"]["auc_background"] == pytest.approx(ranks.mean(), abs=1e-6)
     assert all(deposit["alike"] != deposit["name"] for deposit in told["deposits"])

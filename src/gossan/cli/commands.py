@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,6 +35,9 @@ from gossan.cli.terminal import (
     resumable,
 )
 from gossan.exceptions import GossanError, SurveyDataWarning
+
+if TYPE_CHECKING:
+    from gossan.study import Study
 
 app = typer.Typer(
     help="Mineral prospectivity maps from few known deposits.",
@@ -251,7 +254,7 @@ def regions(
     output: Output = None,
 ) -> None:
     """Divide the area into regions of like evidence, without any deposit, and say what each is."""
-    from gossan.pipeline import regions_study, renew_report
+    from gossan.pipeline import regions_study
     from gossan.study import read_study
 
     settings = read_study(study)
@@ -264,9 +267,8 @@ def regions(
             by=by,  # type: ignore[arg-type]
             progress=progress,
         )
-        report = renew_report(settings, output=output, progress=progress)
     print_regions(found)
-    print_report(report)
+    _renew_report(settings, output)
 
 
 @app.command()
@@ -289,7 +291,7 @@ def analogues(
     output: Output = None,
 ) -> None:
     """Search the area for ground like a known deposit, a place, or a polygon."""
-    from gossan.pipeline import analogues_study, renew_report
+    from gossan.pipeline import analogues_study
     from gossan.study import read_study
 
     settings = read_study(study)
@@ -304,9 +306,8 @@ def analogues(
             output=output,
             progress=progress,
         )
-        report = renew_report(settings, output=output, progress=progress)
     print_analogues(found)
-    print_report(report)
+    _renew_report(settings, output)
 
 
 @app.command()
@@ -449,7 +450,7 @@ def compare(
     output: Output = None,
 ) -> None:
     """Compare methods and negatives on the same folds: one honest table, consensus, agreement."""
-    from gossan.pipeline import compare_study, comparison_table, renew_report
+    from gossan.pipeline import compare_study, comparison_table
     from gossan.study import read_study
 
     settings = read_study(study)
@@ -466,9 +467,8 @@ def compare(
             n_jobs=jobs,
             progress=progress,
         )
-        report = renew_report(settings, output=output, progress=progress)
     print_comparison(path, comparison_table(path))
-    print_report(report)
+    _renew_report(settings, output)
 
 
 @app.command()
@@ -482,6 +482,15 @@ def fetch(
     path = fetch_survey(survey, folder=folder)
     out.print(plain(describe_survey(survey)))
     out.print(f"The files are in [bold]{plain(path)}[/].")
+
+
+def _renew_report(study: Study, output: Path | None) -> None:
+    """Show in a finished run's report what a command has found."""
+    from gossan.pipeline import renew_report
+
+    with resumable(), progress_bars() as progress:
+        report = renew_report(study, output=output, progress=progress)
+    print_report(report)
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -290,7 +290,8 @@ def print_predicted(found: Predicted) -> None:
         "That is this very study: the map is that of its run, whose report says how well it does "
         "on deposits held out."
         if found.own
-        else "No deposit of this area was held out: nothing is measured of how well it does here."
+        else "Nothing is measured of how well it does here: no deposit of this study as it is was "
+        "held out."
     )
     out.print(f"Mapped by {plain(found.method)}, trained on {plain(found.trained_on)}. {measured}")
     if found.missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,14 +122,14 @@ def analogues_study(
         name = words
     elif at is not None:
         words, cells = _place(*at, grid)
-        name = f"at {coordinate(at[0])} {coordinate(at[1])}"
+        name = f"at {coordinate(at[0])} {coordinate(at[1])}".replace("-", "minus ")
     else:
         words, cells = _polygon(Path(str(within)), grid)
         name = f"within {Path(str(within)).stem}"
     with opened_evidence(study, run_folder(study, output), progress) as at_hand:
         evidence, deposits = at_hand.evidence, at_hand.deposits
         cells = _with_evidence(cells, evidence, words)
-        folder = f"{FOLDER}/{io.file_stem(name if by == 'evidence' else f'{name} by {by}')}"
+        folder = _folder(at_hand.run.path, name if by == "evidence" else f"{name} by {by}", words)
         layers, _ = compared_layers(at_hand, by)
         scale: Literal["ranks", "deviations"] = "ranks" if by == "evidence" else "deviations"
         outputs = [f"{folder}/{output}" for output in _OUTPUTS]
@@ -151,11 +152,23 @@ def searches_shown(at_hand: OpenStudy) -> list[SearchShown]:
         except StudyError:  # of an embedding that is no more
             continue
         outputs = [f"{folder}/{output}" for output in _OUTPUTS]
-        if run.finished(_stage(folder), ground, outputs):
+        if run.holds(_stage(folder), ground, outputs):
             areas = pd.DataFrame(told["areas"])
             picture = (path.parent / "analogues.png").read_bytes()
             shown.append(SearchShown(told["query"], told["by"], areas, picture))
     return shown
+
+
+def _folder(run: Path, name: str, query: str) -> str:
+    """Where a search goes: a folder of its own beside those of other places that spell alike."""
+    stem = f"{FOLDER}/{io.file_stem(name)}"
+    folders = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))
+    return next(folder for folder in folders if _searched(run / folder) in (None, query))
+
+
+def _searched(folder: Path) -> str | None:
+    """What was searched for in a folder; None where nothing was."""
+    return (io.read_json_if_whole(folder / "analogues.json") or {}).get("query")
 
 
 def _stage(folder: str) -> str:

@@ -120,7 +120,7 @@ def compare_study(
             n_jobs=n_jobs,
             progress=at_hand.run.steps("comparison"),
         )
-        made_of = _made_of(study, at_hand.keys["labels"])
+        made_of = _shown_of(study, at_hand.keys["labels"])
         _write(study, path, found, at_hand.deposits, count_decisions(at_hand.labels), made_of)
     return path
 
@@ -128,10 +128,10 @@ def compare_study(
 def comparison_shown(study: Study, at_hand: OpenStudy) -> dict[str, Any]:
     """The table and the reference of :func:`compare_study` on a study as it is, where it was run.
 
-    Of a comparison of older evidence, labels or folds nothing is shown.
+    Of a comparison of older evidence, labels, folds, method or negatives nothing is shown.
     """
     told = io.read_json_if_whole(at_hand.run.path / "comparison.json") or {}
-    if told.get("made_of") != _made_of(study, at_hand.keys["labels"]):
+    if told.get("made_of") != _shown_of(study, at_hand.keys["labels"]):
         return {}
     return {"comparison": pd.DataFrame(told["workflows"]), "reference": told["reference"]}
 
@@ -335,6 +335,13 @@ def _store(study: Study, run: RunFolder, labels: str) -> io.ArrayFolder:
 
 def _made_of(study: Study, labels: str) -> str:
     return hash_of(labels, study.validation.model_dump(exclude={"bootstrap"}), study.seed)
+
+
+def _shown_of(study: Study, labels: str) -> str:
+    """With the study's own method and negatives, which a comparison takes as they are set."""
+    negatives = study.negatives.model_dump(exclude={"annotation"})
+    code = METHODS[study.method.name].code
+    return hash_of(_made_of(study, labels), study.method.model_dump(), negatives, code)
 
 
 def _write(

@@ -42,18 +42,23 @@ class RunFolder:
     """
 
     path: Path
-    progress: Progress
+    progress: Progress = lambda *_: None
     timings: dict[str, float] = field(default_factory=dict)
     reused: list[str] = field(default_factory=list)
 
     def finished(self, stage: str, key: str, outputs: list[str]) -> bool:
-        """Whether the stage's files are there, whole, and made from the very same things."""
-        record = io.read_json_if_whole(self._record(stage)) or {}
-        if record.get("key") != key or record.get("outputs") != self._contents(outputs):
+        """Whether the stage is whole and made from the very same things; then it is reused."""
+        if not self.holds(stage, key, outputs):
             return False
+        record = io.read_json_if_whole(self._record(stage)) or {}
         self.timings[stage] = record.get("seconds", 0.0)
         self.reused.append(stage)
         return True
+
+    def holds(self, stage: str, key: str, outputs: list[str]) -> bool:
+        """Whether the stage's files are there, whole, and made from the very same things."""
+        record = io.read_json_if_whole(self._record(stage)) or {}
+        return record.get("key") == key and record.get("outputs") == self._contents(outputs)
 
     def made_of(self, stage: str) -> str | None:
         """The key of what a finished stage was made from; None where it is not finished."""
@@ -129,7 +134,7 @@ def refuse_foreign(path: Path) -> None:
 def claim(path: Path, study: Study) -> None:
     """Mark the folder as this study's, or refuse it as another's."""
     marker = path / ".stages" / "study.json"
-    claim = {"name": study.name, "study": _seen_from(path, study.path)}
+    claim = {"name": study.name, "study": seen_from(path, study.path)}
     record = io.read_json_if_whole(marker) if marker.exists() else claim
     if record is None:
         raise StudyError(
@@ -152,8 +157,8 @@ def claimed_by(path: Path) -> Path | None:
     return (path / file).resolve() if isinstance(file, str) else None
 
 
-def _seen_from(folder: Path, file: Path) -> str:
-    """A study file as its run folder sees it: both may be moved together."""
+def seen_from(folder: Path, file: Path) -> str:
+    """A file as a folder sees it, such as a study from its run: both may be moved together."""
     try:
         return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
     except ValueError:  # on another drive

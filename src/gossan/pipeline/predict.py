@@ -51,7 +51,7 @@ class Predicted:
     strange : list of str
         Layers in another unit or of quite other values than the model has seen.
     own : bool
-        Whether the study is the one that the model learnt.
+        Whether the study is the one that the model learnt, and has not changed since.
     uniform : bool
         Whether the map has one value everywhere.
     """
@@ -126,7 +126,8 @@ def predict_study(
             unlike=float((unlike.to_numpy() > BEYOND).sum() / np.isfinite(unlike).sum()),
             missing=missing,
             strange=strange,
-            own=trained.study_file == study.path.resolve(),
+            own=trained.study_file == study.path.resolve()
+            and trained.made_of == at_hand.keys["model"],
             uniform=bool(np.nanmax(score) - np.nanmin(score) < _ONE_VALUE),
         )
         _write(found, score, unlike)
@@ -159,7 +160,7 @@ def _strange(trained: Trained, evidence: xr.DataArray, study: Study) -> list[str
     said = {
         layer: f"{layer} ({here} here, {there} there)"
         for layer, here, there in zip(trained.layers, units, trained.units or units, strict=True)
-        if isinstance(here, str) and here and there and here != there
+        if isinstance(here, str) and _other_unit(here, there)
     }
     sample = CellSample.draw(evidence, max_cells=len(trained.seen), random_state=study.seed)
     for row in strange_layers(sample.values, trained.seen, trained.layers).itertuples():
@@ -176,6 +177,11 @@ def _strange(trained: Trained, evidence: xr.DataArray, study: Study) -> list[str
             stacklevel=3,
         )
     return list(said)
+
+
+def _other_unit(here: str, there: str) -> bool:
+    """Whether two units differ; of one that is not known only a logarithm tells."""
+    return here != there and (bool(here and there) or "ln" in (here, there))
 
 
 def _write(found: Predicted, score: xr.DataArray, unlike: xr.DataArray) -> None:

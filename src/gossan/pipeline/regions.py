@@ -136,12 +136,11 @@ def regions_shown(study: Study, at_hand: OpenStudy) -> RegionsShown | None:
     if told is None:
         return None
     try:
-        _, made_of = compared_layers(at_hand, told["by"])
+        _, made_of = compared_layers(at_hand, str(told.get("by")))
     except StudyError:  # of an embedding that is no more
         return None
-    if not run.finished(
-        _STAGE, _key(study, at_hand, made_of, told["count"], told["method"]), _OUTPUTS
-    ):
+    key = _key(study, at_hand, made_of, told.get("count"), told.get("method"))
+    if not run.holds(_STAGE, key, _OUTPUTS):
         return None
     found = _read(run)
     return RegionsShown(
@@ -156,7 +155,11 @@ def regions_shown(study: Study, at_hand: OpenStudy) -> RegionsShown | None:
 
 
 def _key(
-    study: Study, at_hand: OpenEvidence | OpenStudy, made_of: str, count: int | str, method: str
+    study: Study,
+    at_hand: OpenEvidence | OpenStudy,
+    made_of: str,
+    count: int | str | None,
+    method: str | None,
 ) -> str:
     labels = at_hand.keys["labels"]
     return hash_of(labels, made_of, count, method, study.seed, room_code("regions"))

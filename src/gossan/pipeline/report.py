@@ -17,13 +17,13 @@ from gossan.datasets import truth_table
 from gossan.methods import METHODS
 from gossan.pipeline.analogues import searches_shown
 from gossan.pipeline.compare import comparison_shown
-from gossan.pipeline.folder import MAP, Progress, run_folder
-from gossan.pipeline.inputs import OpenStudy, opened
-from gossan.pipeline.keys import shown_digests, versions
+from gossan.pipeline.folder import MAP, Progress, RunFolder, run_folder, seen_from
+from gossan.pipeline.inputs import OpenStudy, opened, study_decisions
+from gossan.pipeline.keys import shown_digests, stage_keys, versions
 from gossan.pipeline.learnt import learnt_stage
 from gossan.pipeline.likeness import likeness_stage
 from gossan.pipeline.regions import regions_shown
-from gossan.pipeline.settings import check_settings, model_in_words
+from gossan.pipeline.settings import model_in_words
 from gossan.pipeline.transfer import transfer_shown
 from gossan.quality import StudyCheck
 from gossan.report import (
@@ -65,10 +65,10 @@ def renew_report(
     path = run_folder(study, output)
     if study.deposits is None or not (path / "report.html").exists():
         return None
-    check_settings(study)
+    run, keys = RunFolder(path), stage_keys(study, decisions=study_decisions(study, path))
+    if any(run.made_of(stage) != keys[stage] for stage in _STAGES):
+        return None
     with opened(study, path, progress) as at_hand:
-        if any(at_hand.run.made_of(stage) != at_hand.keys[stage] for stage in _STAGES):
-            return None
         return write_report(study, at_hand)
 
 
@@ -109,7 +109,8 @@ def _inputs(
     check = StudyCheck.from_dict(io.read_json(path / CHECKED))
     ranked = pd.DataFrame(evaluation["deposits"]).set_index("deposit")
     history = json.loads(evidence.attrs.get("history", "[]"))
-    truth = io.read_places(path / TRUTH) if (path / TRUTH).exists() else None
+    kept = at_hand.run.holds("truth", at_hand.keys["labels"], [TRUTH])
+    truth = io.read_places(path / TRUTH) if kept else None
     importance = pd.DataFrame(io.read_json(path / IMPORTANCE))
     shown = importance["layer"].head(_THUMBNAILS)
     return ReportInputs(
@@ -136,13 +137,22 @@ def _inputs(
         truth=None if truth is None else truth_table(score, truth).reset_index(),
         hidden=None if truth is None else truth[~truth["known"]],
         study_file=study.path.name,
+        output=_other_folder(study, path),
         **chapters,
     )
 
 
-def keep_truth(path: Path, truth: gpd.GeoDataFrame) -> None:
-    """Keep the truth of a synthetic district, which no stage but the report reads."""
-    io.write_places(path / TRUTH, truth)
+def _other_folder(study: Study, path: Path) -> str | None:
+    """A run folder that is not the study's usual one, as seen from the study file."""
+    if path.resolve() == run_folder(study).resolve():
+        return None
+    return seen_from(study.path.resolve().parent, path)
+
+
+def keep_truth(at_hand: OpenStudy, truth: gpd.GeoDataFrame) -> None:
+    """Keep the truth of a synthetic district, as long as the known deposits are these."""
+    with at_hand.run.making("truth", at_hand.keys["labels"], [TRUTH]):
+        io.write_places(at_hand.run.path / TRUTH, truth)
 
 
 def _thumbnail(layer: xr.DataArray) -> xr.DataArray:

@@ -105,7 +105,7 @@ def run_study(
             run.withdraw("contributions", CONTRIBUTIONS)
         _targets(study, run, keys["targets"], model, evidence, labels, score, deposits)
         if truth is not None:
-            keep_truth(path, truth)
+            keep_truth(at_hand, truth)
         write_report(study, at_hand)
         _manifest(study, run, keys, digests, at_hand.annotation)
     return path

@@ -14,7 +14,7 @@ from gossan.evidence import study_grid
 from gossan.exceptions import StudyError
 from gossan.labels import NegativeSampler
 from gossan.methods import METHODS, make_model, make_sampler
-from gossan.mistakes import deep_module, nearest_file
+from gossan.mistakes import deep_module, nearest_file, suggest
 from gossan.pipeline.sources import refuse_own_source
 from gossan.splits import make_splitter
 from gossan.study import Study
@@ -61,13 +61,14 @@ def method_files(study: Study) -> dict[str, Path]:
     Raises
     ------
     StudyError
-        If nothing is there, naming the nearest file that is; or if it is the home folder of a
-        user whom this machine does not know.
+        If the method is unknown; if nothing is there, naming the nearest file that is; or if it is
+        the home folder of a user whom this machine does not know.
     """
     found: dict[str, Path] = {}
-    if study.method.name not in METHODS:  # that is said where it is made
-        return found
-    for setting, kind in METHODS[study.method.name].files.items():
+    method = study.method.name
+    if method not in METHODS:
+        raise StudyError(f"{study.path}: Unknown method {method!r}.{suggest(method, METHODS)}")
+    for setting, kind in METHODS[method].files.items():
         name = study.method.parameters.get(setting)
         if not isinstance(name, str):
             continue
@@ -121,14 +122,14 @@ def other_occurrences(study: Study) -> list[list[float]] | None:
 
 
 def check_settings(study: Study) -> None:
-    """Raise now, not after an hour, if a study's deposits cannot be read or its method not be."""
+    """Raise now, not after an hour, if deposits cannot be read or the method cannot be made."""
     deposits = read_deposits(study)
     check_method(study)
     refuse_own_source(study_model(study)[0], deposits)
 
 
 def check_method(study: Study) -> None:
-    """Raise if the method, the sampler or the splitter cannot be; known deposits may lack."""
+    """Raise if method, sampler or splitter cannot be made; the study may have no deposits."""
     model, sampler, _ = study_model(study)
     idle = METHODS[study.method.name].idle(study.method.parameters)
     if idle:

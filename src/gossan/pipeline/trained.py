@@ -16,7 +16,7 @@ from gossan.applicability import refuse_few
 from gossan.draws import DrawEnsemble
 from gossan.exceptions import StudyError, SurveyDataError
 from gossan.mistakes import nearest_file
-from gossan.pipeline.folder import SEEN, claimed_by
+from gossan.pipeline.folder import SEEN, RunFolder, claimed_by
 
 _LISTED = 5
 
@@ -33,6 +33,9 @@ class Trained:
         Name of the study that it learnt.
     study_file : Path or None
         That study's file; None where the model lies in no run folder.
+    made_of : str or None
+        Hash of what it was made from, as :func:`gossan.pipeline.keys.stage_keys` tells it; None
+        where the model lies in no run folder.
     method : str
     layers : list of str
         What it is to be given, in its order.
@@ -46,6 +49,7 @@ class Trained:
     estimator: DrawEnsemble
     study: str
     study_file: Path | None
+    made_of: str | None
     method: str
     layers: list[str]
     units: list[str] | None
@@ -73,10 +77,12 @@ def trained_model(path: Path) -> Trained:
     told = _described(folder, estimator, description)
     seen = io.read_seen(folder / Path(SEEN).name, told.layers, told.seen)
     refuse_few(seen)
+    run = RunFolder(folder.resolve().parent)
     return Trained(
         estimator=estimator,
         study=told.study,
-        study_file=claimed_by(folder.resolve().parent),
+        study_file=claimed_by(run.path),
+        made_of=run.made_of("model"),
         method=str(told.method.get("name")),
         layers=told.layers,
         units=told.units,

@@ -137,7 +137,7 @@ def judge_reach(survey: SampleSurvey, evidence: xr.DataArray) -> Iterator[Findin
     """
     places = np.unique(survey.prepared.coordinates, axis=0)
     own = np.flatnonzero(evidence["source"].to_numpy() == survey.settings.name)
-    far = _BEYOND * _usual_distance(places)
+    far, metres = _BEYOND * _usual_distance(places), survey.grid.metres_per_unit
     if len(own) == 0 or not far > 0:
         return
     cells = np.argwhere(valid_cells(evidence))
@@ -151,8 +151,9 @@ def judge_reach(survey: SampleSurvey, evidence: xr.DataArray) -> Iterator[Findin
         yield Finding(
             "warning",
             survey.settings.name,
-            f"{share:.0%} of the cells that it fills lie more than {far:,.0f} from every sample, "
-            f"{_BEYOND:.0f} times what is usual among them: there its layers are extrapolated.",
+            f"{share:.0%} of the cells that it fills lie more than {far * metres:,.0f} m from "
+            f"every sample, {_BEYOND:.0f} times what is usual among them: there its layers are "
+            "extrapolated.",
             f"Set max_distance = {far:.0f}, so that they are missing there, or narrow the area "
             "(`extent` or `mask` in [area]).",
         )
@@ -204,11 +205,13 @@ def _lonely(survey: SampleSurvey) -> Iterator[Finding]:
 
 def _spacing(survey: SampleSurvey) -> Iterator[Finding]:
     spacing, cell = median_spacing(survey.prepared.coordinates), max(survey.grid.cell_size)
+    metres = survey.grid.metres_per_unit
     if spacing < cell / 2:
         yield Finding(
             "note",
             survey.settings.name,
-            f"Samples are {spacing:,.0f} apart, cells {cell:,.0f}: several share a cell.",
+            f"Samples are {spacing * metres:,.0f} m apart, cells {cell * metres:,.0f} m: several "
+            "share a cell.",
             "A smaller cell_size would use all that the samples tell.",
         )
 

@@ -18,6 +18,7 @@ from scipy.ndimage import binary_closing, distance_transform_edt
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
+from gossan.evidence import without_focal_means
 from gossan.quality.findings import Finding
 from gossan.quality.verdicts import list_names
 from gossan.study import Study
@@ -44,7 +45,7 @@ def judge_streaks(study: Study, evidence: xr.DataArray) -> Iterator[Finding]:
     """Rasters that look extrapolated, one finding a source; what gossan grids it knows itself."""
     rasters = {source.name for source in study.rasters}
     shares: dict[str, dict[str, float]] = {}
-    for layer in evidence:
+    for layer in without_focal_means(evidence, study.method.focal):
         source = str(layer["source"].item())
         if source in rasters and str(layer["kind"].item()) == "continuous":
             share = streaked_share(layer)
@@ -55,16 +56,16 @@ def judge_streaks(study: Study, evidence: xr.DataArray) -> Iterator[Finding]:
         yield Finding(
             "warning",
             source,
-            f"In the outer part of {list_names(worst)} values run in straight streaks, over "
-            f"{np.median(list(found.values())):.0%} of the area, and in the inner part they do "
-            "not: these grids look extrapolated beyond their samples.",
+            f"In the outer part of {list_names(worst)} values run in straight streaks, in "
+            f"{np.median(list(found.values())):.0%} of the windows looked at, and in the inner "
+            "part they do not: these grids look extrapolated beyond their samples.",
             "Look at them in a GIS, and keep to the sampled ground with `mask` in [area]: models "
             "and regions take streaks for ground.",
         )
 
 
 def streaked_share(layer: xr.DataArray) -> float:
-    """Share of a layer's area that runs in straight streaks, where it looks extrapolated.
+    """Share of a layer's windows that run in straight streaks, where it looks extrapolated.
 
     The layer is thinned to at most 200 cells across, in normal scores. In overlapping windows of 24
     cells, less their plane, the mean squared difference over 8 cells is taken along every

@@ -316,7 +316,7 @@ def _targets_section(
         "count": len(targets),
         "listed": min(len(targets), _TARGETS_LISTED),
         "table": tables.target_table(targets, letters, limit=_TARGETS_LISTED),
-        "command": _explain_command(inputs.study_file, targets),
+        "command": _explain_command(_named_study(inputs), targets),
         "groups": groups,
         "map": picture(
             as_png,
@@ -336,12 +336,18 @@ def _targets_section(
     return content
 
 
-def _explain_command(study_file: str, targets: gpd.GeoDataFrame) -> str | None:
+def _named_study(inputs: ReportInputs) -> str:
+    """The study as commands name it, with a run folder that is not the usual one."""
+    output = "" if inputs.output is None else f" --output {shlex.quote(inputs.output)}"
+    return f"{shlex.quote(inputs.study_file)}{output}"
+
+
+def _explain_command(study: str, targets: gpd.GeoDataFrame) -> str | None:
     """What tells why the first target scores as it does; None where its place is not known."""
     if not {"easting", "northing"} <= set(targets.columns):
         return None
     place = (words.coordinate(targets[axis].iloc[0]) for axis in ("easting", "northing"))
-    return f"gossan explain {shlex.quote(study_file)} --at {' '.join(place)}"
+    return f"gossan explain {study} --at {' '.join(place)}"
 
 
 def _importance_section(inputs: ReportInputs) -> dict[str, Any] | None:
@@ -378,7 +384,7 @@ def _comparison_section(inputs: ReportInputs) -> dict[str, Any] | None:
 
 def _more_to_ask(inputs: ReportInputs) -> list[tuple[str, str]]:
     """Commands whose answers would be chapters here, and what they tell."""
-    study = shlex.quote(inputs.study_file)
+    study = _named_study(inputs)
     searched = inputs.analogues is not None and len(inputs.analogues.searches) > 0
     asked = [
         (inputs.regions is not None, "regions {}", "what kinds of ground there are"),

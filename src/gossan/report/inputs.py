@@ -235,6 +235,8 @@ class ReportInputs:
         What was done to the data on the way, such as elements dropped and duplicates merged.
     study_file : str, default "study.toml"
         Name of the study file, for the commands that the report suggests.
+    output : str, optional
+        The run folder as seen from the study file, for the same, where it is not the usual one.
     """
 
     study_name: str
@@ -261,3 +263,4 @@ class ReportInputs:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[str] = ()
     study_file: str = "study.toml"
+    output: str | None = None
