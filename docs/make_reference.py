@@ -41,8 +41,8 @@ every key. Unknown keys are errors, with the nearest known key named. File names
 study file, or to the open survey named by `survey`.
 
 A study needs `[area]` and at least one of `[[samples]]`, `[[rasters]]` and `[[vectors]]`. Without
-`[deposits]` it will do for `gossan regions`, `gossan pretrain`, and `gossan analogues` with `--at`
-or `--within`; whatever learns or judges by known deposits needs that table.
+`[deposits]` it will do for `gossan check`, `gossan regions`, `gossan pretrain`, `gossan predict`,
+and `gossan analogues` with `--at` or `--within`; whatever learns or judges by known deposits needs that table.
 
 This page is written by `docs/make_reference.py`.
 """
@@ -337,7 +337,11 @@ def _picture(method: Method) -> str:
         f"*{_district()} {_marks(held_out=judged)} The best 5 % of the map holds "
         f"{row['hidden_in_top']} of the {row['hidden']} hidden deposits, where blind choice would "
         f"hold {row['hidden_by_chance']:g}."
-        + (f" Held-out AUC of the known ones: {_interval(row, 'auc')}." if judged else "")
+        + (
+            f" Held-out AUC of the known ones, in four folds: {_interval(row, 'auc')}."
+            if judged
+            else ""
+        )
         + " Made by `docs/make_figures.py`.*"
     )
 
@@ -346,9 +350,9 @@ def _district() -> str:
     """What the maps are of."""
     row = next(iter(_maps().values()))
     return (
-        f"The synthetic district of `gossan demo`, {row['rows']} × {row['columns']} cells of "
-        f"{row['cell_size']:g} m: {row['known']} deposits are known, {row['hidden']} are hidden "
-        "from every study."
+        f"The synthetic district of `gossan demo`, without means of neighbourhoods, {row['rows']} "
+        f"× {row['columns']} cells of {row['cell_size']:g} m: {row['known']} deposits are known, "
+        f"{row['hidden']} are hidden from every study."
     )
 
 

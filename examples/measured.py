@@ -33,6 +33,7 @@ import xarray as xr
 import gossan as gs
 from gossan import io
 from gossan.datasets import synthetic_district, write_district
+from gossan.evidence import without_focal_means
 from gossan.pipeline import read_deposits, stage_keys, study_model, study_splitter
 from gossan.pipeline.keys import hash_of
 from gossan.pipeline.sources import place_digests, refuse_own_source
@@ -107,7 +108,7 @@ class Area:
     @cached_property
     def plain_evidence(self) -> xr.DataArray:
         """Without means of neighbourhoods, which a network of patches sees by itself."""
-        return self.evidence[: len(self.evidence) // (1 + len(self.study.method.focal))]
+        return without_focal_means(self.evidence, self.study.method.focal)
 
     @cached_property
     def labels(self) -> xr.DataArray:
@@ -249,6 +250,7 @@ def measure(name: str, method: str) -> None:
             "n_cells": found.n_cells,
             "seconds": round(seconds, 1),
             "folds": found.folds,
+            "deposits": np.sort(deposits),
             "low": bounds[:, 0],
             "high": bounds[:, 1],
         }
@@ -262,7 +264,10 @@ def _validated(row: Row, pieces: _TimedFolds) -> gs.CrossValidation:
         model = model.set_params(source=_taught(row))
         pieces.go_on()
         refuse_own_source(model, read_deposits(study))
-    with io.networks_kept(_networks(row)):
+    with (
+        io.waiting_lock(_networks(row) / f"{row.area.name}.lock"),
+        io.networks_kept(_networks(row)),
+    ):
         return gs.cross_validate(
             model,
             row.evidence,
@@ -351,7 +356,8 @@ def code_of(*things: Any) -> str:
 _ROOM = re.compile(
     r"gossan\.(annotate|draws|evaluate|labels|looks|models|nn|predict|splits|validate)\b"
 )
-"""What of gossan can change ranks; evidence and labels are known by content."""
+"""What of gossan can change ranks, once evidence and labels are there: these are known by content.
+Not followed are the reading of cells from the evidence and the screening of layers."""
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

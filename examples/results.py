@@ -103,6 +103,8 @@ def _figures(records: Sequence[Any], reference: Sequence[Any]) -> dict[str, floa
         row |= _with_limits(f"capture_{share}", found["capture"][share], limits)
     row["normalised_density"] = found["prediction_area"]["normalised_density"]
     if all(reference) and list(reference) != list(records):
+        if any(own["folds"] != other["folds"] for own, other in zip(records, reference)):
+            raise ValueError("Differences are paired, and these results are of other deposits.")
         less = paired_difference(bounds, _together(reference)[0], clusters)
         row |= _with_limits(
             "difference_auc", less["auc_background"], less["ci95"]["auc_background"]

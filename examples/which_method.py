@@ -49,8 +49,10 @@ def situation_rows(table: pd.DataFrame) -> list[list[str]]:
     return [
         [
             "no known deposit",
-            "`gossan regions`; `gossan analogues` from a place or a polygon; `isolation-forest`",
-            above_chance(table, "isolation-forest") + " No deposit teaches it.",
+            "`gossan regions`; `gossan analogues` from a place or a polygon",
+            "Nothing: without deposits no skill can be measured. What is merely unusual, "
+            "`isolation-forest`, which no deposit teaches, says how far that alone leads: "
+            + above_chance(table, "isolation-forest"),
         ],
         [
             "one deposit, or a handful",
@@ -169,7 +171,7 @@ def parts_of_transfer() -> str:
     sure = (own["minus_auc_high"] < 0).sum()
     return (
         f" Leaving the source out changes AUC by {own['minus_auc'].mean():+.3f}, mean of "
-        f"{len(own)} pairs of areas; it falls beyond the interval on {sure} "
+        f"{len(own)} pairs of areas; on {sure} of them the interval leaves out 0 "
         "(`benchmarks/selective_transfer.py`)."
     )
 

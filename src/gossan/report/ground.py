@@ -169,7 +169,7 @@ def _deposit_rows(deposits: Sequence[Mapping[str, Any]]) -> Table:
     columns = {
         "name": Column("deposit", "name"),
         "rank": Column("background less like the others", "share", bar=True),
-        "alike": Column("most like it, of another fold", "name"),
+        "alike": Column("whose cell is most like its own, of another fold", "name"),
         "likeness": Column("likeness", "number", digits=2),
     }
     table = pd.DataFrame(deposits).sort_values("rank", kind="stable")
