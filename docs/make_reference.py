@@ -42,7 +42,8 @@ study file, or to the open survey named by `survey`.
 
 A study needs `[area]` and at least one of `[[samples]]`, `[[rasters]]` and `[[vectors]]`. Without
 `[deposits]` it will do for `gossan check`, `gossan regions`, `gossan pretrain`, `gossan predict`,
-and `gossan analogues` with `--at` or `--within`; whatever learns or judges by known deposits needs that table.
+and `gossan analogues` with `--at` or `--within`; whatever learns or judges by known deposits needs
+that table.
 
 This page is written by `docs/make_reference.py`.
 """

@@ -264,10 +264,7 @@ def _validated(row: Row, pieces: _TimedFolds) -> gs.CrossValidation:
         model = model.set_params(source=_taught(row))
         pieces.go_on()
         refuse_own_source(model, read_deposits(study))
-    with (
-        io.waiting_lock(_networks(row) / f"{row.area.name}.lock"),
-        io.networks_kept(_networks(row)),
-    ):
+    with io.networks_kept(_networks(row)):
         return gs.cross_validate(
             model,
             row.evidence,
