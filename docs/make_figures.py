@@ -1,16 +1,16 @@
 """Draw one synthetic district as each method of the catalogue maps it, and count what it finds.
 
-    python docs/make_figures.py [--methods extra-trees svm] [--maps-only]
+    python docs/make_figures.py [--methods extra-trees svm]
 
-Every method as the catalogue has it, on the same evidence, seed and folds. A study knows 20 of the
-district's 60 deposits; the other 40 are hidden from it and drawn as the truth. Selective transfer
-takes of a source that has learnt another district, of another seed, with all of its deposits.
+Every method as the catalogue has it, on the same evidence and seed; a network of one draw of
+negatives, to be taught in minutes. A study knows 20 of the district's 60 deposits; the other 40 are
+hidden from it and drawn as the truth. Selective transfer takes of a source that has learnt another
+district, of another seed, with all of its deposits.
 
 Writes docs/figures/methods/<name>.png, beside them all maps in one picture, and
-docs/tables/method_maps.csv, of which `docs/make_reference.py` makes the captions. First all maps
-are made; then the known deposits are held out, which takes eight times as long, and the pictures
-are drawn again. What is finished is kept in a scratch folder under the hash of what made it, fold
-by fold, so a stopped script goes on where it was and only what changed is made anew.
+docs/tables/method_maps.csv, of which `docs/make_reference.py` makes the captions. Maps are kept in
+a scratch folder under the hash of what made them, so a stopped script goes on where it was and only
+what changed is made anew.
 """
 
 from __future__ import annotations
@@ -40,13 +40,12 @@ from gossan.report.theme import INK, class_colours, themed
 from gossan.validate import ModelView, study_cells
 
 HERE = Path(__file__).resolve().parent
+CODE = Path(gs.__file__).parent
 FIGURES = HERE / "figures" / "methods"
 TABLE = HERE / "tables" / "method_maps.csv"
 SCRATCH = HERE.parent / "benchmarks" / "scratch" / "method_maps"
 SEED, SOURCE_SEED = 0, 1
-FOLDS, TOP = 4, 0.05
-BACKGROUND = 10_000
-"""Cells, at random, that stand for the background where held-out deposits are ranked."""
+TOP = 0.05
 SOURCE: dict[str, int] = {"width": 8, "window": 16, "epochs": 20, "batch_size": 32}
 """Of the network that selective transfer takes from: small, to be taught in minutes."""
 
@@ -103,26 +102,31 @@ def given(method: Method) -> dict[str, Any]:
 
 
 def key_of(method: Method) -> str:
-    """Hash of what a method's map and figures are made of."""
+    """Hash of what a method's map is made of."""
     catalogue = (method.build, method.parameters, method.negatives, method.negatives_parameters)
     learnt = {name: getattr(value, "learned", value) for name, value in given(method).items()}
-    code = (method.code, room_code("models"), room_code("validate"))
-    judged = (district().key, SEED, FOLDS, BACKGROUND)
-    return joblib.hash((repr(catalogue), method.draws, learnt, code, judged))
+    code = [method.code, *map(room_code, ("labels", "models", "validate"))]
+    code += [io.file_digest(CODE / f"{module}.py") for module in ("draws", "looks", "predict")]
+    return joblib.hash((repr(catalogue), draws_of(method), learnt, code, district().key, SEED))
+
+
+def draws_of(method: Method) -> int:
+    """Draws of negatives that a map is the mean of."""
+    return 1 if method.deep else method.draws
 
 
 def kept(name: str) -> Path:
-    """The folder of a method's map and figures."""
-    return SCRATCH / f"{name}-{key_of(METHODS[name])}"
+    """The map of a method."""
+    return SCRATCH / f"{name}-{key_of(METHODS[name])}.tif"
 
 
 def mapped(name: str) -> xr.DataArray:
     """The map of a method that learnt all known deposits, kept or made now."""
-    method, file = METHODS[name], kept(name) / "map.tif"
+    method, file = METHODS[name], kept(name)
     if not file.exists():
         start = time.perf_counter()
         area, (model, sampler) = district(), unfitted(method)
-        ensemble = gs.DrawEnsemble(model, sampler, method.draws, SEED)
+        ensemble = gs.DrawEnsemble(model, sampler, draws_of(method), SEED)
         with io.networks_kept(SCRATCH / "networks"):
             cells = study_cells(area.evidence, area.labels)
             ensemble, _ = ModelView(model, cells).fit(ensemble)
@@ -131,47 +135,20 @@ def mapped(name: str) -> xr.DataArray:
     return io.read_map(file)
 
 
-def held_out(name: str) -> dict[str, Any]:
-    """Figures of the known deposits, held out by clusters; kept or made now."""
-    method, file = METHODS[name], kept(name) / "held_out.json"
-    if not file.exists():
-        start = time.perf_counter()
-        area, (model, sampler) = district(), unfitted(method)
-        with io.networks_kept(SCRATCH / "networks"):
-            found = gs.cross_validate(
-                model,
-                area.evidence,
-                area.labels,
-                splitter=gs.DepositClusterFolds(FOLDS, random_state=SEED),
-                negatives=sampler,
-                n_draws=method.draws,
-                max_background=BACKGROUND,
-                random_state=SEED,
-                finished=io.JsonFolder(kept(name) / "folds"),
-            )
-        low, high = found.held_out["ci95"]["auc_background"]
-        own = dict(zip(found.deposits.tolist(), found.ranks.tolist(), strict=True))
-        ranks = [own.get(deposit) for deposit in range(len(area.deposits))]
-        auc = {"auc": found.held_out["auc_background"], "auc_low": low, "auc_high": high}
-        io.write_json(file, {**auc, "ranks": ranks})
-        print(f"{name}: held out in {time.perf_counter() - start:.0f} s", flush=True)
-    return io.read_json(file)
-
-
 def unfitted(method: Method) -> tuple[Any, Any]:
     """The estimator and the sampler of a method as the catalogue has it."""
     model = gs.make_model(method.name, random_state=SEED, **given(method))
     return model, gs.make_sampler(method.negatives, **method.negatives_parameters)
 
 
-def shown(name: str, *, judge: bool) -> None:
+def shown(name: str) -> None:
     """Write the picture of a method, and its row of the table."""
     area, score = district(), mapped(name)
-    judged = held_out(name) if judge or (kept(name) / "held_out.json").exists() else {}
     truth = truth_table(score, area.made, areas=(TOP,)).loc[TOP]
     row = {
         "method": name,
         "seed": SEED,
+        "draws": draws_of(METHODS[name]),
         "rows": area.labels.shape[0],
         "columns": area.labels.shape[1],
         "cell_size": area.made.grid.cell_size[0],
@@ -179,10 +156,8 @@ def shown(name: str, *, judge: bool) -> None:
         "hidden": int(truth["n_undiscovered"]),
         "hidden_in_top": int(truth["undiscovered"]),
         "hidden_by_chance": truth["expected"],
-        **{figure: judged.get(figure) for figure in ("auc", "auc_low", "auc_high")},
     }
-    ranks = np.array(judged.get("ranks", [None] * len(area.deposits)), dtype=float)
-    deposits = area.deposits.assign(rank=ranks)
+    deposits = area.deposits.assign(rank=np.nan)
     sheet = score_map(score, deposits, hidden=area.made.undiscovered, width=7.2)
     FIGURES.mkdir(parents=True, exist_ok=True)
     (FIGURES / f"{name}.png").write_bytes(png_bytes(sheet, dpi=120))
@@ -212,17 +187,12 @@ def side_by_side(scores: dict[str, xr.DataArray]) -> bytes:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    arguments.add_argument("--maps-only", action="store_true", help="hold no deposit out")
     options = arguments.parse_args()
     warnings.simplefilter("ignore")
     for name in options.methods:
-        shown(name, judge=False)
-    done = {name: kept(name) / "map.tif" for name in METHODS}
-    if all(file.exists() for file in done.values()):
-        scores = {name: io.read_map(file) for name, file in done.items()}
-        (FIGURES / "all.png").write_bytes(side_by_side(scores))
-    for name in [] if options.maps_only else options.methods:
-        shown(name, judge=True)
+        shown(name)
+    if all((FIGURES / f"{name}.png").exists() for name in METHODS):
+        (FIGURES / "all.png").write_bytes(side_by_side({name: mapped(name) for name in METHODS}))
 
 
 if __name__ == "__main__":

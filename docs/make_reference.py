@@ -119,9 +119,9 @@ def methods_page() -> str:
         parts += [
             "\n## One district, every method\n",
             f"![Maps of one district by every method]({_address(FIGURES / 'all.png')})\n",
-            f"*{_district()} {_marks(held_out=False)} Made by `docs/make_figures.py`; the page of "
-            "a method says what its map holds. One district says how maps differ, and not which "
-            "method is best.*",
+            f"*{_district()} Known ones are squares, hidden ones stars. Made by "
+            "`docs/make_figures.py`; the page of a method says what its map holds. One district "
+            "says how maps differ, and not which method is best.*",
         ]
     parts.append("\n## Negatives\n")
     parts += [f"- `{name}`: {_first_line(sampler)}" for name, sampler in SAMPLERS.items()]
@@ -332,18 +332,12 @@ def _picture(method: Method) -> str:
     row, file = _maps().get(method.name), FIGURES / f"{method.name}.png"
     if row is None or not file.exists():
         return f"Not drawn yet: `python docs/make_figures.py --methods {method.name}` does."
-    judged = not pd.isna(row["auc"])
+    few = " Of one draw of negatives." if row["draws"] < method.draws else ""
     return (
         f"![{method.title}: map of a synthetic district](../{_address(file)})\n\n"
-        f"*{_district()} {_marks(held_out=judged)} The best 5 % of the map holds "
-        f"{row['hidden_in_top']} of the {row['hidden']} hidden deposits, where blind choice would "
-        f"hold {row['hidden_by_chance']:g}."
-        + (
-            f" Held-out AUC of the known ones, in four folds: {_interval(row, 'auc')}."
-            if judged
-            else ""
-        )
-        + " Made by `docs/make_figures.py`.*"
+        f"*{_district()} Known ones are squares, hidden ones stars.{few} The best 5 % of the map "
+        f"holds {row['hidden_in_top']} of the {row['hidden']} hidden deposits, where blind choice "
+        f"would hold {row['hidden_by_chance']:g}. Made by `docs/make_figures.py`.*"
     )
 
 
@@ -355,12 +349,6 @@ def _district() -> str:
         f"× {row['columns']} cells of {row['cell_size']:g} m: {row['known']} deposits are known, "
         f"{row['hidden']} are hidden from every study."
     )
-
-
-def _marks(*, held_out: bool) -> str:
-    if held_out:
-        return "Known ones are marked by how they rank when held out, hidden ones by stars."
-    return "Known ones are squares, hidden ones stars."
 
 
 @cache
