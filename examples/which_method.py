@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLES = ROOT / "docs" / "tables"
 HUNDREDS = 100
 """Deposits from which on a survey has hundreds; those that have, have geology alone."""
+BESIDE = ", beside the default"
 NAMED = 3
 """Methods that are named where the best are."""
 
@@ -46,7 +47,7 @@ def situation_rows(table: pd.DataFrame) -> list[list[str]]:
     tens = table[table["n_deposits"] < HUNDREDS]
     hundreds = table[table["n_deposits"] >= HUNDREDS]
     geochemistry = tens[tens["kind"] == "survey"]
-    return [
+    rows = [
         [
             "no known deposit",
             "`gossan regions`; `gossan analogues` from a place or a polygon",
@@ -59,49 +60,29 @@ def situation_rows(table: pd.DataFrame) -> list[list[str]]:
             "`gossan analogues --like`; the method `analogues`",
             against_default(table, "analogues"),
         ],
-        [f"tens of deposits ({_counted(tens)})", "one of the best", best(tens)],
-        [
-            f"of these, geochemistry ({_counted(geochemistry)})",
-            "one of the best",
-            best(geochemistry),
-        ],
-        [
-            f"hundreds of deposits, and geology mapped ({_counted(hundreds)})",
-            "one of the best",
-            best(hundreds),
-        ],
-        [
-            "every step must be explained",
-            "`weights-of-evidence`",
-            against_default(table, "weights-of-evidence"),
-        ],
-        [
-            "one coefficient a layer, nothing to tune",
-            "`logistic-regression`",
-            against_default(table, "logistic-regression"),
-        ],
-        [
-            "many deposits may be undiscovered",
-            "`bagging-pu`",
-            against_default(table, "bagging-pu"),
-        ],
-        ["layers or values are missing", "a forest, such as `extra-trees`", on_thin_evidence()],
-        [
-            "one backbone is to serve several areas",
-            "`masked-pretraining-forest`",
-            against_default(table, "masked-pretraining-forest"),
-        ],
-        [
-            "another, explored area has the same layers",
-            "`selective-transfer`, beside the default",
-            against_default(tens, "selective-transfer") + parts_of_transfer(),
-        ],
-        [
-            "ore stands out from its surroundings",
-            "`pixel-pairs`, beside the default",
-            against_default(table, "pixel-pairs"),
-        ],
     ]
+    for situation, own in (
+        ("tens of deposits ({})", tens),
+        ("of these, geochemistry ({})", geochemistry),
+        ("hundreds of deposits, and geology mapped ({})", hundreds),
+    ):
+        rows.append([situation.format(_counted(own)), "one of the best", best(own)])
+    rows += [
+        [situation, f"`{method}`{beside}", against_default(own, method)]
+        for situation, method, beside, own in (
+            ("every step must be explained", "weights-of-evidence", "", table),
+            ("one coefficient a layer, nothing to tune", "logistic-regression", "", table),
+            ("many deposits may be undiscovered", "bagging-pu", "", table),
+            ("one backbone is to serve several areas", "masked-pretraining-forest", "", table),
+            ("ore stands out from its surroundings", "pixel-pairs", BESIDE, table),
+            ("another, explored area has the same layers", "selective-transfer", BESIDE, tens),
+        )
+    ]
+    rows[-1][-1] += parts_of_transfer()
+    rows.append(
+        ["layers or values are missing", "a forest, such as `extra-trees`", on_thin_evidence()]
+    )
+    return rows
 
 
 def best(table: pd.DataFrame) -> str:
