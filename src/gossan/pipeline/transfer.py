@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -129,22 +128,17 @@ def transfer_shown(model: Any, evidence: xr.DataArray) -> TransferShown | None:
     ]
     source = first.source if first.transfer else None
     told = ("area", "layers", "patches", "with_deposits", "window")
+    grid = Grid.from_dataarray(evidence)
     return TransferShown(
         source={} if source is None else {name: source.learned[name] for name in told},
         layers=layers,
         kernels=pd.DataFrame(kernels, columns=["kernel", "openness"]),
         sizes=first.sizes_,
         shape=evidence.shape[1:],
-        cell_size=_metres_across(evidence),
+        cell_size=grid.cell_size[0] * grid.metres_per_unit,
         counts=first.patch_counts_,
         width=first.network_width,
         epochs=first.epochs,
         given=[name for name in ("patch_window", "patch_stride") if getattr(first, name)],
         left_out=len(first.dilations) - len(first.sizes_["dilations"]),
     )
-
-
-def _metres_across(evidence: xr.DataArray) -> float:
-    """Width of a cell; NaN where coordinates are degrees."""
-    grid = Grid.from_dataarray(evidence)
-    return math.nan if grid.crs.is_geographic else grid.cell_size[0] * grid.metres_per_unit

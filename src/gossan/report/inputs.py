@@ -78,7 +78,7 @@ class TransferShown:
     shape : (int, int)
         Rows and columns of the area.
     cell_size : float
-        Width of a cell, in metres; NaN in degrees.
+        Width of a cell, in metres.
     counts : mapping
         ``patches`` learnt from, and those with a deposit, ``positive``.
     width, epochs : int

@@ -130,8 +130,7 @@ def _sizes(shown: TransferShown) -> str:
 
 def _on_the_ground(shown: TransferShown) -> str:
     """How wide a patch is: a source whose patches are of another width looked for other things."""
-    across = shown.sizes["window"] * shown.cell_size
-    return f", {distance(across)} across" if np.isfinite(across) else ""
+    return f", {distance(shown.sizes['window'] * shown.cell_size)} across"
 
 
 def _counts(shown: TransferShown) -> str:
