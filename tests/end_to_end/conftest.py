@@ -25,3 +25,15 @@ def study_file(district, tmp_path: Path) -> Path:
     text += "\n[negatives]\ndraws = 2\n"
     file.write_text(text)
     return file
+
+
+@pytest.fixture
+def cut_deposits():
+    """What takes the table of known deposits out of a study file."""
+
+    def cut(file: Path) -> None:
+        text = file.read_text()
+        start = text.index("[deposits]")
+        file.write_text(text[:start] + text[text.index("\n[", start + 1) + 1 :])
+
+    return cut

@@ -41,11 +41,9 @@ def test_ground_like_a_deposit(gossan, study_file):
     assert (folder / "analogues.gpkg").read_bytes() == before
 
 
-def test_ground_like_a_place_or_a_polygon(gossan, study_file, tmp_path):
+def test_ground_like_a_place_or_a_polygon(gossan, study_file, tmp_path, cut_deposits):
     """In another CRS too; without any deposit on file."""
-    text = study_file.read_text()
-    start = text.index("[deposits]")
-    study_file.write_text(text[:start] + text[text.index("\n[", start + 1) + 1 :])
+    cut_deposits(study_file)
     assert gossan("regions", study_file, "--count", "3").returncode == 0
     evidence = io.open_evidence(run_of(study_file) / "evidence.zarr")
     grid = gs.Grid.from_dataarray(evidence)

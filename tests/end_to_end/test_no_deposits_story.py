@@ -8,14 +8,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::gossan.exceptions.SurveyDataWar
 
 
 @pytest.fixture
-def without_deposits(tmp_path):
+def without_deposits(tmp_path, cut_deposits):
     """A small district whose study has no table [deposits]."""
     file = write_district(
         synthetic_district(seed=3, shape=(24, 24), n_samples=150, n_deposits=20), tmp_path / "d"
     )
-    text = file.read_text().replace("focal = [3, 7]", "")
-    start = text.index("[deposits]")
-    file.write_text(text[:start] + text[text.index("\n[", start + 1) + 1 :])
+    file.write_text(file.read_text().replace("focal = [3, 7]", ""))
+    cut_deposits(file)
     return file
 
 

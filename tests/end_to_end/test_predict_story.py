@@ -15,13 +15,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::gossan.exceptions.SurveyDataWar
 
 
 @pytest.fixture
-def other(tmp_path):
+def other(tmp_path, cut_deposits):
     """The study of another district, without deposits and without neighbourhood means."""
     made = synthetic_district(seed=4, shape=(60, 60), n_samples=300)
     file = write_district(made, tmp_path / "other")
-    text = file.read_text().replace("focal = [3, 7]", "")
-    start = text.index("[deposits]")
-    file.write_text(text[:start] + text[text.index("\n[", start + 1) + 1 :])
+    file.write_text(file.read_text().replace("focal = [3, 7]", ""))
+    cut_deposits(file)
     return file
 
 

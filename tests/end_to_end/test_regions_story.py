@@ -10,12 +10,6 @@ from gossan import io
 pytestmark = pytest.mark.filterwarnings("ignore::gossan.exceptions.SurveyDataWarning")
 
 
-def without_deposits(study_file):
-    text = study_file.read_text()
-    start = text.index("[deposits]")
-    study_file.write_text(text[:start] + text[text.index("\n[", start + 1) + 1 :])
-
-
 def run_of(study_file):
     return next((study_file.parent / "runs").iterdir())
 
@@ -46,9 +40,9 @@ def test_regions_of_a_district_with_its_deposits(gossan, study_file):
     assert {p.name: p.stat().st_mtime_ns for p in folder.glob("region*")} == before
 
 
-def test_regions_need_no_deposits(gossan, study_file):
+def test_regions_need_no_deposits(gossan, study_file, cut_deposits):
     """A study without a table of deposits is divided; to be mapped it needs them, and is told."""
-    without_deposits(study_file)
+    cut_deposits(study_file)
     result = gossan("regions", study_file, "--count", "3", "--method", "gaussian-mixture")
     assert result.returncode == 0, result.stderr
     assert "expected" not in result.stdout
