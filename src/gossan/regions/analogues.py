@@ -14,12 +14,15 @@ from gossan.exceptions import StudyError, SurveyDataError
 from gossan.grid import Grid
 from gossan.models import NormalScores
 from gossan.regions.clusters import observed_blocks, sampled_cells
+from gossan.regions.kernel import deviation_cosines
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
 
 _SAMPLE = 100_000
 """Cells that settle the scale of the layers."""
+_SIDE = 512
+"""Cells across the blocks that are read from disk."""
 _ALIKE = 0.05
 """Share of a cosine below which a layer is not worth a word."""
 
@@ -89,23 +92,17 @@ def _by_ranks(
 def _by_deviations(
     layers: xr.DataArray, grid: Grid, query: IntArray, scaler: StandardScaler
 ) -> xr.DataArray:
-    """The same by means and deviations, without a scaled copy of the area.
-
-    ``z = (x - m) / s``, so that ``z · q`` and ``|z|²`` are sums over x and x² with weights.
-    """
+    """The same by means and deviations, without a scaled copy of the area."""
     chosen = scaler.transform(CellFeatures(layers, *query.T)[:])
-    direction = _direction(np.nan_to_num(chosen))
-    mean, weight = scaler.mean_, 1.0 / scaler.scale_
-    along = (direction * weight).astype(np.float32)
-    squares = (weight**2).astype(np.float32)
-    twice = (2 * mean * weight**2).astype(np.float32)
-    offset, constant = float(mean @ (direction * weight)), float(mean**2 @ weight**2)
-    found = np.full(grid.shape, np.nan, dtype=np.float32)
-    for rows, columns, observed, block in observed_blocks(layers, grid):
-        if len(block):
-            known = np.where(np.isfinite(block), block, mean.astype(np.float32))
-            length = np.sqrt(np.maximum((known * known) @ squares - known @ twice + constant, 0.0))
-            found[rows, columns][observed] = _quotient(known @ along - offset, length)
+    given = (_direction(np.nan_to_num(chosen)), scaler.mean_, 1.0 / scaler.scale_)
+    direction, mean, weight = (part.astype(np.float32) for part in given)
+    found = np.empty(grid.shape, dtype=np.float32)
+    # Layers in memory are read where they lie.
+    whole = layers.chunks is None and layers.data.flags.c_contiguous
+    for rows, columns in [(slice(None), slice(None))] if whole else grid.blocks(_SIDE):
+        block = np.ascontiguousarray(layers[:, rows, columns].to_numpy(), dtype=np.float32)
+        cosines = deviation_cosines(block.reshape(len(block), -1), direction, mean, weight)
+        found[rows, columns] = cosines.reshape(block.shape[1:])
     return grid.to_dataarray(found, name="similarity")
 
 

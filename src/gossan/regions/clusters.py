@@ -297,11 +297,13 @@ def sampled_cells(
     share = min(1.0, count / grid.size)
     rng = np.random.default_rng(random_state)
     places, values = [], []
-    for rows, columns, observed, block in observed_blocks(layers, grid):
-        where = np.argwhere(observed)
-        kept = rng.random(len(where)) < share
-        places.append(where[kept] + [rows.start, columns.start])
-        values.append(block[kept])
+    for rows, columns in grid.blocks(_SIDE):
+        block = np.asarray(layers[:, rows, columns].to_numpy())
+        drawn = np.argwhere(rng.random(block.shape[1:]) < share)
+        found = block[:, *drawn.T].T
+        known = np.isfinite(found).any(axis=1)
+        places.append(drawn[known] + [rows.start, columns.start])
+        values.append(found[known])
     return np.concatenate(places), np.concatenate(values)
 
 
