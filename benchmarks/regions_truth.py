@@ -136,12 +136,12 @@ def districts(count: int) -> None:
         lines.append(
             f"| {title} | {interval(true)} | {interval(chosen)} | "
             f"{'–' if title == REFERENCE else interval(minus, 3, '+')} | "
-            f"{counts.min()} to {counts.max()} |"
+            f"{_range(counts)} |"
         )
     units = found["units"]
     lines += [
         "",
-        f"- {count} districts, {units.min()} to {units.max()} lithologies each; geochemistry, "
+        f"- {count} districts, {_range(units)} lithologies each; geochemistry, "
         "magnetics and gravity, without the geological map.",
         "- Mean adjusted Rand index with 95 % bootstrap intervals over districts; the difference "
         "is paired, with the true number of regions.",
@@ -149,6 +149,11 @@ def districts(count: int) -> None:
     print("\n".join(lines))
     found.to_csv(HERE / "regions_truth.csv", index=False, float_format="%.4g")
     io.write_text(DOCS / "tables" / "regions_truth.md", "\n".join(lines) + "\n")
+
+
+def _range(counts: pd.Series) -> str:
+    low, high = counts.min(), counts.max()
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def kola() -> None:

@@ -47,15 +47,17 @@ def test_noise_has_no_regions_that_both_halves_agree_on():
     found = find_regions(layers, most=6)
     assert not found.stable
     assert found.choice["stability"].max() < 0.3
+    assert not find_regions(layers, count=4).stable
 
 
 def test_a_given_number_is_taken():
-    """And nothing is tried."""
+    """Nothing else is tried, and it is told how far halves of the area agree on it."""
     layers, _ = planted(3)
     found = find_regions(layers, count=5)
     assert found.count == 5
-    assert found.choice is None
-    assert found.stable
+    assert found.choice["regions"].tolist() == [5]
+    assert found.stable == (found.choice["stability"].iloc[0] >= 0.6)
+    assert find_regions(layers, count=3).stable
 
 
 def test_a_lazy_area_gives_the_same_regions():

@@ -67,11 +67,15 @@ def test_regions_say_how_sure_they_are(regions, inputs):
     assert "greatest number" not in told
     unsure = dataclasses.replace(regions, stable=False)
     assert "your data cannot say where one ends" in regions_chapter(unsure, inputs.deposits)["told"]
-    most = dataclasses.replace(regions, choice=CHOICE.head(1))
+    most = dataclasses.replace(regions, choice=CHOICE.assign(regions=[3, 2]))
     assert "greatest number tried" in regions_chapter(most, inputs.deposits)["told"]
-    given = regions_chapter(dataclasses.replace(regions, choice=None), inputs.deposits)
-    assert given["told"].endswith("Their number was asked for.")
+    asked = dataclasses.replace(regions, choice=CHOICE.head(1))
+    given = regions_chapter(asked, inputs.deposits)
+    assert "Their number was asked for. Halves of the area" in given["told"]
+    assert "greatest number" not in given["told"]
     assert given["choice"] is None
+    unsure = regions_chapter(dataclasses.replace(asked, stable=False), inputs.deposits)
+    assert "your data cannot say where one ends" in unsure["told"]
 
 
 def test_enrichment_is_told_where_it_is_clear(regions, inputs):

@@ -325,18 +325,19 @@ def print_regions(found: RegionsFound) -> None:
         shown["expected"] = [f"{count:.1f}" for count in table["expected"]]
         shown["p, adjusted"] = [f"{p:.2g}" for p in table["p_adjusted"]]
     print_table(shown)
-    if found.choice is not None:
-        taken = found.choice[found.choice["chosen"]].iloc[0]
-        out.print(
-            f"{len(table)} regions: halves of the area agree on them with an adjusted Rand index "
-            f"of {taken['stability']:.2f}; silhouette {taken['silhouette']:.2f}."
-        )
-        if taken["regions"] == found.choice["regions"].max():
-            out.print("That is the greatest number tried: --count takes a greater one.")
+    taken, asked = found.choice[found.choice["chosen"]].iloc[0], len(found.choice) == 1
+    out.print(
+        f"{len(table)} regions: halves of the area, divided each for itself, agree on them with an "
+        f"adjusted Rand index of {taken['stability']:.2f} (1: the very same; 0: by chance); "
+        f"silhouette {taken['silhouette']:.2f} (1: far apart; 0: one runs into the other)."
+    )
+    if not asked and taken["regions"] == found.choice["regions"].max():
+        out.print("That is the greatest number tried: --count takes a greater one.")
     if not found.stable:
+        number = f"{taken['regions']:.0f} regions" if asked else "any number of regions"
         out.print(
-            "[bold]Halves of the area do not agree on any number of regions:[/] your data cannot "
-            "say where one ends. Take the map as a picture, and no border for real."
+            f"[bold]Halves of the area do not agree on {number}:[/] your data cannot say where one "
+            "ends. Take the map as a picture, and no border for real."
         )
     for name in ("regions.tif", "regions.gpkg", "regions.png", "region-profiles.png"):
         out.print(f"            {plain(found.path / name)}")

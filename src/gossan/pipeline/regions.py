@@ -57,15 +57,15 @@ class RegionsFound:
         The run folder.
     table : pandas.DataFrame
         One row a region; see :func:`gossan.regions.region_table`.
-    choice : pandas.DataFrame or None
-        How their number was chosen; None where it was given.
+    choice : pandas.DataFrame
+        How their number was chosen; one row where it was given.
     stable : bool
         Whether halves of the area agree on them.
     """
 
     path: Path
     table: pd.DataFrame
-    choice: pd.DataFrame | None
+    choice: pd.DataFrame
     stable: bool
 
 
@@ -218,13 +218,12 @@ def _write(
     io.write_bytes(path / _FIGURES[0], png_bytes(region_map(labels, table, deposits)))
     io.write_bytes(path / _FIGURES[1], png_bytes(profile_figure(profiles)))
     io.write_bytes(path / _FIGURES[2], png_bytes(choice_figure(found.choice, found.count)))
-    choice = None if found.choice is None else found.choice.to_dict("records")
     io.write_json(
         path / "regions.json",
         {
             **asked,
             "regions": table.to_dict("records"),
-            "choice": choice,
+            "choice": found.choice.to_dict("records"),
             "stable": found.stable,
             "least_stability": STABLE,
         },
@@ -242,5 +241,5 @@ def _deposit_cells(labels: xr.DataArray, deposits: gpd.GeoDataFrame | None) -> n
 
 def _read(run: RunFolder) -> RegionsFound:
     told = io.read_json(run.path / "regions.json")
-    choice = None if told["choice"] is None else pd.DataFrame(told["choice"])
-    return RegionsFound(run.path, pd.DataFrame(told["regions"]), choice, told["stable"])
+    table, choice = pd.DataFrame(told["regions"]), pd.DataFrame(told["choice"])
+    return RegionsFound(run.path, table, choice, told["stable"])

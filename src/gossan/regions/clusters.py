@@ -94,9 +94,9 @@ class Regions:
     labels : xarray.DataArray
         ``(y, x)`` int16: number of the region, from 1, the largest first; 0 without evidence.
     count : int
-    choice : pandas.DataFrame or None
-        One row a number of regions tried: ``regions``, ``stability``, ``stability_error``,
-        ``silhouette``, ``chosen``. None where the number was given.
+    choice : pandas.DataFrame
+        One row a number of regions tried, the given one alone where it was given: ``regions``,
+        ``stability``, ``stability_error``, ``silhouette``, ``chosen``.
     cells : ndarray of shape (n, 2)
         Rows and columns of the sample that was learnt from.
     of_cells : ndarray of shape (n,)
@@ -105,15 +105,13 @@ class Regions:
 
     labels: xr.DataArray
     count: int
-    choice: pd.DataFrame | None
+    choice: pd.DataFrame
     cells: IntArray
     of_cells: IntArray
 
     @property
     def stable(self) -> bool:
-        """Whether halves of the area agree on the regions; True where their number was given."""
-        if self.choice is None:
-            return True
+        """Whether halves of the area agree on the regions."""
         return bool(self.choice.loc[self.choice["chosen"], "stability"].iloc[0] >= STABLE)
 
 
@@ -176,14 +174,12 @@ def find_regions(
     scaler = (NormalScores() if scale == "ranks" else StandardScaler()).fit(values)
     scaled = _scaled(scaler, values)
     _check_spread(scaled)
-    choice = None
     with threadpool_limits(limits=None):
-        if count == "auto":
-            choice = choose_count(
-                scaled, cells, method=method, most=most, random_state=random_state,
-                progress=progress,
-            )  # fmt: skip
-            count = int(choice.loc[choice["chosen"], "regions"].iloc[0])
+        choice = choose_count(
+            scaled, cells, method=method, most=most, only=None if count == "auto" else count,
+            random_state=random_state, progress=progress,
+        )  # fmt: skip
+        count = int(choice.loc[choice["chosen"], "regions"].iloc[0])
         learner = CLUSTERINGS[method](count, random_state, len(scaled)).fit(scaled)
     labels = np.zeros(grid.shape, dtype=np.int16)
     for rows, columns, observed, block in observed_blocks(layers, grid):
@@ -202,6 +198,7 @@ def choose_count(
     *,
     method: Clustering = "k-means",
     most: int = 12,
+    only: int | None = None,
     random_state: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
@@ -221,6 +218,8 @@ def choose_count(
         Rows and columns.
     method, most, random_state, progress
         As :func:`find_regions` takes them.
+    only : int, optional
+        The one number that is tried, to know how stable it is.
 
     Returns
     -------
@@ -238,7 +237,7 @@ def choose_count(
     values, cells = values[some], cells[some]
     shown = rng.choice(len(values), min(_SILHOUETTE, len(values)), replace=False)
     halvings = list(_halvings(cells, rng))
-    tried = range(2, max(3, min(most, len(values) // 4) + 1))
+    tried = [only] if only else range(2, max(3, min(most, len(values) // 4) + 1))
     rows = []
     for done, count in enumerate(tried):
         learner = CLUSTERINGS[method](count, random_state, len(values))

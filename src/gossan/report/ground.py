@@ -29,7 +29,7 @@ _AREAS_LISTED = 10
 def regions_chapter(shown: RegionsShown, deposits: gpd.GeoDataFrame) -> dict[str, Any]:
     """What the template of the report fills the chapter on regions with."""
     choice = None
-    if shown.choice is not None:
+    if len(shown.choice) > 1:
         choice = picture(
             as_svg,
             choice_figure(shown.choice, len(shown.table)),
@@ -91,13 +91,14 @@ def _how_divided(shown: RegionsShown) -> str:
         f"The cells of the area fall into {count} regions by {_LOOKS[shown.by]} alone, through "
         f"{_CLUSTERINGS[shown.method]}."
     )
-    if shown.choice is None:
-        return f"{told} Their number was asked for."
+    asked = len(shown.choice) == 1
+    if asked:
+        told += " Their number was asked for."
     taken = shown.choice[shown.choice["chosen"]].iloc[0]
     agreed = f"an adjusted Rand index of {taken['stability']:.2f}, 1 being the very same"
     if shown.stable:
         most = ""
-        if taken["regions"] == shown.choice["regions"].max():
+        if not asked and taken["regions"] == shown.choice["regions"].max():
             most = " It is the greatest number tried: `gossan regions --count` takes a greater."
         return (
             f"{told} Halves of the area, divided each for itself, agree on them with {agreed}."
@@ -105,8 +106,8 @@ def _how_divided(shown: RegionsShown) -> str:
         )
     return (
         f"{told} But your data cannot say where one ends: halves of the area, divided each for "
-        f"itself, agree on no number of regions; on this one with {agreed}. Take no border for "
-        "real."
+        f"itself, agree on {'this one' if asked else 'no number of regions; on this one'} with "
+        f"{'no more than ' if asked else ''}{agreed}. Take no border for real."
     )
 
 

@@ -114,8 +114,8 @@ class RegionsShown:
         From :func:`gossan.regions.region_table`.
     profiles : pandas.DataFrame
         From :func:`gossan.regions.layer_profiles`.
-    choice : pandas.DataFrame or None
-        From :func:`gossan.regions.choose_count`; None where the number was given.
+    choice : pandas.DataFrame
+        From :func:`gossan.regions.choose_count`; one row where the number was given.
     stable : bool
         Whether halves of the area agree on them.
     by, method : str
@@ -125,7 +125,7 @@ class RegionsShown:
     labels: xr.DataArray
     table: pd.DataFrame
     profiles: pd.DataFrame
-    choice: pd.DataFrame | None
+    choice: pd.DataFrame
     stable: bool
     by: str
     method: str

@@ -180,13 +180,13 @@ def _colour_end(values: npt.NDArray[np.floating[Any]]) -> float:
     return float(np.clip(np.quantile(known, 0.95) if len(known) else 0.0, *_COLOURS_END))
 
 
-def choice_figure(choice: pd.DataFrame | None, count: int) -> Figure:
+def choice_figure(choice: pd.DataFrame, count: int) -> Figure:
     """Plot stability and silhouette of each number of regions, and mark the one taken.
 
     Parameters
     ----------
-    choice : pandas.DataFrame or None
-        From :func:`gossan.regions.choose_count`; None where the number was given.
+    choice : pandas.DataFrame
+        From :func:`gossan.regions.choose_count`.
     count : int
         Regions there are.
     """
@@ -194,12 +194,6 @@ def choice_figure(choice: pd.DataFrame | None, count: int) -> Figure:
         figure = new_figure(5.2, 2.8)
         axes = figure.subplots()
         axes.axvline(count, color=MUTED, linewidth=6, alpha=0.25)
-        if choice is None:
-            axes.text(
-                0.5, 0.5, f"{count} regions, as asked for", transform=axes.transAxes, ha="center"
-            )
-            axes.set_axis_off()
-            return figure
         axes.errorbar(
             choice["regions"], choice["stability"], choice["stability_error"],
             fmt="o-", color=RUST, label="stability, ± standard error",
