@@ -162,8 +162,10 @@ def test_drivers_name_layer_contribution_and_percentile(district):
     described = describe_drivers(
         targets, np.array([[0.1, 0.3, -0.2]]), np.array([[0.51, 0.98, np.nan]]), ["Cu", "Sn", "W"]
     )
-    assert described["drivers"].item() == "Sn (+0.30, 98th percentile); Cu (+0.10, 51st percentile)"
-    assert described["group"].item() == "Sn"
+    assert described["drivers"].item() == (
+        "high Sn (+0.30, 98th percentile); medium Cu (+0.10, 51st percentile)"
+    )
+    assert described["group"].item() == "high Sn"
     assert described["layers_observed"].item() == 2
 
 
@@ -173,5 +175,5 @@ def test_a_target_that_could_not_be_explained_says_so():
     contributions = np.array([[np.nan, np.nan], [0.2, -0.1]])
     found = describe_drivers(targets, contributions, np.full((2, 2), 0.5), ["Cu", "Pb"])
     assert found["drivers"].tolist()[0].startswith("not explained")
-    assert found["drivers"].tolist()[1].startswith("Cu (+0.20")
-    assert found["group"].tolist() == ["no single layer", "Cu"]
+    assert found["drivers"].tolist()[1].startswith("medium Cu (+0.20")
+    assert found["group"].tolist() == ["no single layer", "medium Cu"]

@@ -316,7 +316,9 @@ class Targets(_Table):
     count: Annotated[int, Field(ge=1)] = Field(25, description="targets listed at most")
     min_cells: Annotated[int, Field(ge=1)] = Field(2, description="smaller patches are left out")
     min_distance: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
-        "auto", description="from known deposits' footprints, in CRS units; 'auto': two cells"
+        "auto",
+        description="from known deposits' footprints, in CRS units; 'auto': two cells, or the "
+        "median resolution of the layers (of samples their spacing) where that is coarser",
     )
     max_share: Annotated[float, Field(gt=0, le=1)] = Field(
         0.005, description="share of the new ground that one target may take; larger are divided"

@@ -127,8 +127,9 @@ def describe_drivers(
     Returns
     -------
     geopandas.GeoDataFrame
-        A copy with ``drivers`` (text such as ``"Sn (+0.21, 98th percentile); …"``), ``group``
-        (the strongest layer) and ``layers_observed`` (how many layers the score stands on).
+        A copy with ``drivers`` (text such as ``"high Sn (+0.21, 98th percentile); …"``), ``group``
+        (the strongest layer, high or low) and ``layers_observed`` (how many layers the score stands
+        on).
     """
     order = np.argsort(-contributions, axis=1, kind="stable")[:, :n_drivers]
     explained = np.isfinite(contributions.sum(axis=1))
@@ -146,7 +147,8 @@ def describe_drivers(
     described["drivers"] = texts
     lifted = contributions.max(axis=1, initial=-np.inf) > 0
     described["group"] = [
-        layers[row[0]] if up else "no single layer" for row, up in zip(order, lifted, strict=True)
+        _directed(layers[row[0]], percentiles[i, row[0]]) if up else "no single layer"
+        for i, (row, up) in enumerate(zip(order, lifted, strict=True))
     ]
     described["layers_observed"] = np.isfinite(percentiles).sum(axis=1)
     return described
@@ -260,4 +262,12 @@ def _driver(layer: str, contribution: float, percentile: float) -> str:
         return f"{layer} ({contribution:+.2f}, missing)"
     rank = round(100 * percentile)
     ending = {1: "st", 2: "nd", 3: "rd"}.get(rank % 10 if rank // 10 != 1 else 0, "th")
-    return f"{layer} ({contribution:+.2f}, {rank}{ending} percentile)"
+    return f"{_directed(layer, percentile)} ({contribution:+.2f}, {rank}{ending} percentile)"
+
+
+def _directed(layer: str, percentile: float) -> str:
+    """A layer with which of its values lift the score: low copper is no copper target."""
+    if not np.isfinite(percentile):
+        return layer
+    word = "high" if percentile >= 0.75 else "low" if percentile <= 0.25 else "medium"
+    return f"{word} {layer}"

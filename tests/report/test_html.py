@@ -117,6 +117,17 @@ def test_a_target_can_be_found_and_asked_why(page, inputs, read_page):
     assert "gossan explain" not in read_page(render_report(nowhere)).text
 
 
+def test_targets_that_may_be_halos_are_counted(inputs, read_page):
+    """By how far they are from known deposits, in sample spacings."""
+    distances = np.sort(inputs.targets["distance_m"])
+    near = dataclasses.replace(inputs, resolution=(distances[0] + distances[1]) / 4)
+    text = read_page(render_report(near)).text
+    assert "1 of them has its peak within" in text
+    assert "may be the deposit's own halo" in text
+    far = dataclasses.replace(inputs, resolution=distances[0] / 3)
+    assert "own halo" not in read_page(render_report(far)).text
+
+
 def test_the_same_inputs_give_the_same_bytes(html, inputs):
     """So that a resumed run leaves the very report of an uninterrupted one."""
     assert render_report(inputs) == html

@@ -24,7 +24,7 @@ from gossan.pipeline.folder import Progress, run_folder
 from gossan.pipeline.inputs import OpenEvidence, OpenStudy, opened_evidence
 from gossan.pipeline.keys import hash_of, room_code
 from gossan.pipeline.regions import compared_layers
-from gossan.pipeline.settings import read_deposits
+from gossan.pipeline.settings import least_distance, read_deposits
 from gossan.regions import shared_departures, similarity_map
 from gossan.report import (
     SearchShown,
@@ -270,7 +270,7 @@ def _areas(
         grid.to_dataarray(query),
         known,
         count=count,
-        min_distance=study.targets.min_distance,
+        min_distance=least_distance(study, evidence),
     )
     peaks = found[["row", "column"]].to_numpy()
     described = without_focal_means(evidence, study.method.focal)

@@ -14,6 +14,7 @@ import xarray as xr
 
 from gossan import io
 from gossan.datasets import truth_table
+from gossan.grid import Grid
 from gossan.methods import METHODS
 from gossan.pipeline.analogues import searches_shown
 from gossan.pipeline.compare import comparison_shown
@@ -23,7 +24,7 @@ from gossan.pipeline.keys import shown_digests, stage_keys, versions
 from gossan.pipeline.learnt import learnt_stage
 from gossan.pipeline.likeness import likeness_stage
 from gossan.pipeline.regions import regions_shown
-from gossan.pipeline.settings import model_in_words
+from gossan.pipeline.settings import median_resolution, model_in_words
 from gossan.pipeline.transfer import transfer_shown
 from gossan.quality import StudyCheck
 from gossan.report import (
@@ -138,6 +139,7 @@ def _inputs(
         hidden=None if truth is None else truth[~truth["known"]],
         study_file=study.path.name,
         output=_other_folder(study, path),
+        resolution=median_resolution(evidence) * Grid.from_dataarray(evidence).metres_per_unit,
         **chapters,
     )
 

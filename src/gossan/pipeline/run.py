@@ -32,6 +32,7 @@ from gossan.pipeline.keys import shown_digests, versions
 from gossan.pipeline.report import CHECKED, IMPORTANCE, keep_truth, write_report
 from gossan.pipeline.settings import (
     check_settings,
+    least_distance,
     model_in_words,
     study_model,
     study_splitter,
@@ -254,7 +255,8 @@ def _targets(
     with run.making("targets", key, outputs):
         # A cell that a geologist calls a deposit is no new ground either.
         known = decided_labels(labels)
-        targets, _ = find_targets(score, known, deposits, **study.targets.model_dump())
+        settings = study.targets.model_dump() | {"min_distance": least_distance(study, evidence)}
+        targets, _ = find_targets(score, known, deposits, **settings)
         cells = study_cells(evidence, labels)
         layers = [str(name) for name in evidence["layer"].to_numpy()]
         targets, importance = _drivers(study, run, model, cells, labels, targets, deposits, layers)

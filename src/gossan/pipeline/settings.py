@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import geopandas as gpd
 import numpy as np
+import xarray as xr
 from sklearn import config_context
 
 from gossan import io
 from gossan.evidence import study_grid
 from gossan.exceptions import StudyError
+from gossan.grid import Grid
 from gossan.labels import NegativeSampler
 from gossan.methods import METHODS, make_model, make_sampler
 from gossan.mistakes import deep_module, nearest_file, suggest
@@ -119,6 +121,23 @@ def other_occurrences(study: Study) -> list[list[float]] | None:
     path = study.resolve_one(settings.file)
     found = io.read_deposits(settings, path, study_grid(study).crs)
     return np.column_stack([found.geometry.x, found.geometry.y]).tolist()
+
+
+def least_distance(study: Study, evidence: xr.DataArray) -> float | Literal["auto"]:
+    """How far new ground is from known deposits: within one sample spacing it is their own halo."""
+    chosen, resolution = study.targets.min_distance, median_resolution(evidence)
+    two_cells = 2.0 * max(Grid.from_dataarray(evidence).cell_size)
+    return resolution if chosen == "auto" and resolution > two_cells else chosen
+
+
+def median_resolution(evidence: xr.DataArray) -> float:
+    """Median over the layers of the resolution of what they were made from, in CRS units.
+
+    Of samples it is their spacing; 0 where no layer has one.
+    """
+    known = np.asarray(evidence["resolution"].to_numpy(), dtype=float)
+    known = known[np.isfinite(known)]
+    return float(np.median(known)) if len(known) else 0.0
 
 
 def check_settings(study: Study) -> None:

@@ -156,7 +156,17 @@ def _how_alike(shown: AnaloguesShown) -> str:
         f"alone holds {percent(captured)} of them."
     )
     if low > 0.5:
-        return f"{told} The known deposits are of a kind, and each helps to find the others."
+        top = held_out["ci95"].get("capture", {}).get("0.05", (1.0, 1.0))[0]
+        doubt = (
+            " In the best 5 % that may be chance: its interval does not rule out the 5 % of a map "
+            "drawn at random."
+            if top <= 0.05
+            else ""
+        )
+        return (
+            f"{told} On the whole the known deposits are of a kind; the table tells which stand "
+            f"alone.{doubt}"
+        )
     if high < 0.5:
         return f"{told} The known deposits are unlike one another: several kinds may be mixed."
     return (

@@ -27,6 +27,8 @@ from gossan.report.transfer import transfer_chapter
 _TARGETS_LISTED = 50
 _LAYERS_LISTED = 20
 _DEPOSITS_OPEN = 40
+_HALO = 2
+"""Resolutions of the evidence within which a target may be a known deposit's halo."""
 
 
 def render_report(inputs: ReportInputs) -> str:
@@ -88,6 +90,11 @@ def render_report(inputs: ReportInputs) -> str:
         more=_more_to_ask(inputs),
         sections=[(key, title, content) for key, title, content in sections if content is not None],
     )
+
+
+def _staying(jaccard: float) -> float:
+    """Share of one set that another as large has too, from what they share of both together."""
+    return 2.0 * jaccard / (1.0 + jaccard)
 
 
 def _decisions(inputs: ReportInputs) -> tables.Table | None:
@@ -155,8 +162,9 @@ def _tiles(inputs: ReportInputs) -> list[tuple[str, str, str]]:
         draws = inputs.evaluation.get("draws", 1) > 1
         anew = "negatives are drawn anew" if draws else "it is trained again from another seed"
         title = f"of the top 5 % stays when {anew}"
-        note = f"Jaccard index; rank correlation {stability['spearman']:.2f}"
-        tiles.append((words.percent(stability["jaccard"]), title, note))
+        jaccard, correlation = stability["jaccard"], stability["spearman"]
+        note = f"Jaccard index {jaccard:.2f}; rank correlation {correlation:.2f}"
+        tiles.append((words.percent(_staying(jaccard)), title, note))
     return tiles
 
 
@@ -318,6 +326,7 @@ def _targets_section(
         "table": tables.target_table(targets, letters, limit=_TARGETS_LISTED),
         "command": _explain_command(_named_study(inputs), targets),
         "groups": groups,
+        "near": _near_deposits(targets, inputs.resolution),
         "map": picture(
             as_png,
             maps.targets_map(inputs.score, targets, inputs.deposits, letters=letters),
@@ -334,6 +343,22 @@ def _targets_section(
             "Return and risk: high scores on which the ensemble agrees lie at the lower right.",
         )
     return content
+
+
+def _near_deposits(targets: gpd.GeoDataFrame, resolution: float) -> str | None:
+    """How many targets the evidence can hardly tell from a known deposit; None where none is."""
+    if "distance_m" not in targets or resolution <= 0:
+        return None
+    near = int((targets["distance_m"] < _HALO * resolution).sum())
+    if not near:
+        return None
+    return (
+        f"{near} of them {'has its peak' if near == 1 else 'have their peaks'} within "
+        f"{tables.distance(_HALO * resolution)} of a known deposit, {_HALO} times the resolution "
+        "of the evidence, which of samples is their spacing: the same samples may stand behind "
+        "both, and what is high there may be the deposit's own halo. `min_distance` in `[targets]` "
+        "keeps farther off."
+    )
 
 
 def _named_study(inputs: ReportInputs) -> str:

@@ -237,6 +237,8 @@ class ReportInputs:
         Name of the study file, for the commands that the report suggests.
     output : str, optional
         The run folder as seen from the study file, for the same, where it is not the usual one.
+    resolution : float, default 0
+        Median resolution of what the layers were made from, such as a sample spacing, in metres.
     """
 
     study_name: str
@@ -264,3 +266,4 @@ class ReportInputs:
     history: Sequence[str] = ()
     study_file: str = "study.toml"
     output: str | None = None
+    resolution: float = 0.0
