@@ -153,13 +153,14 @@ def test_murchison_runs_without_a_stated_crs(survey_data: Path) -> None:
 
 
 def test_kolari_lacks_deposits_and_says_so(survey_data: Path) -> None:
-    """Without deposits there is no study: the message lists the files and says what to add."""
-    with pytest.raises(StudyError, match="No known deposits") as caught:
-        draft_study(survey_data / "kolari-till")
-    assert "till_geochem_511p.gpkg: samples; 1,112 rows; 22 columns of elements" in str(
-        caught.value
-    )
-    assert "latitude (or easting and northing)" in str(caught.value)
+    """A study without deposits, and what to add for one with them."""
+    study, text = _draft(survey_data / "kolari-till")
+    assert study.deposits is None
+    assert [source.file for source in study.samples] == ["till_geochem_511p.gpkg"]
+    told = " ".join(text.replace("#", "").split())
+    assert "No file speaks of known deposits. Without any: gossan check, gossan regions" in told
+    assert "latitude (or easting and northing)" in told
+    assert "# [deposits]" in text
 
 
 def test_kolari_flags_are_matched_to_their_elements(survey_data: Path) -> None:
@@ -433,13 +434,12 @@ def test_unreadable_files_are_remarked_and_hide_nothing(folder: Path) -> None:
         ({}, "holds no survey file"),
         ({"readme.md": "hello"}, "holds no survey file"),
         ({"deposits.csv": "name,lon,lat\nA,42,19\n"}, "No evidence among the files"),
-        ({"soil.csv": "lon,lat,Cu_ppm,Zn_ppm,Pb_ppm\n42,19,5,6,7\n"}, "No known deposits"),
     ],
 )
 def test_a_folder_that_lacks_something_says_what(
     tmp_path: Path, files: dict[str, str], said: str
 ) -> None:
-    """An empty folder, deposits alone and samples alone each get their own message."""
+    """An empty folder and deposits alone each get their own message."""
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     with pytest.raises(StudyError, match=said):

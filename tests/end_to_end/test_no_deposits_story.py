@@ -69,3 +69,15 @@ def test_a_missing_file_of_deposits_hides_no_other_finding(gossan, without_depos
     assert result.returncode == 1
     assert "mines.csv" in result.stdout
     assert "Did you mean 'samples.csv'" in result.stdout
+
+
+def test_a_folder_without_deposits_is_drafted_and_divided(gossan, without_deposits):
+    """From the files alone to regions: the first step asks for no deposits either."""
+    folder = without_deposits.parent
+    without_deposits.unlink()
+    (folder / "deposits.csv").unlink()
+    drafted = gossan("new", folder)
+    assert drafted.returncode == 0, drafted.stderr
+    assert "gossan regions" in drafted.stdout
+    result = gossan("regions", folder, "--count", "3")
+    assert result.returncode == 0, result.stderr

@@ -99,6 +99,7 @@ def new(
     from gossan import io
     from gossan.draft import draft_study
     from gossan.exceptions import StudyError
+    from gossan.study import read_study
 
     file = folder / "study.toml"
     if file.exists() and not force:
@@ -107,6 +108,11 @@ def new(
     out.print(
         f"Wrote [bold]{plain(file)}[/]. Read it, mend the guesses, then: gossan check {plain(file)}"
     )
+    if read_study(file).deposits is None:
+        out.print(
+            f"No file speaks of known deposits: gossan regions {plain(file)} divides the area "
+            "without any; a map needs some."
+        )
 
 
 @app.command()

@@ -75,8 +75,8 @@ def draft_study(folder: str | os.PathLike[str]) -> str:
     Parameters
     ----------
     folder : path-like
-        Files of one survey area, known deposits among them. File names in the draft are relative
-        to it, so the draft belongs there, as ``study.toml``.
+        Files of one survey area. File names in the draft are relative to it, so the draft belongs
+        there, as ``study.toml``. Where none of them speaks of deposits, the draft names none.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def draft_study(folder: str | os.PathLike[str]) -> str:
     Raises
     ------
     StudyError
-        If survey files, known deposits or evidence are lacking: what was found, what to add.
+        If survey files or evidence are lacking: what was found, what to add.
 
     Examples
     --------
@@ -101,20 +101,21 @@ def draft_study(folder: str | os.PathLike[str]) -> str:
     facts = place_unknown(inspect_folder(folder))
     deposits = next((found for found in facts if found.kind == "deposits"), None)
     evidence = [f for f in facts if f.kind in _EVIDENCE and not looks_like_result(f)]
-    if deposits is None or not evidence:
+    if not evidence:
         raise StudyError(_explain_lack(folder, facts, deposits))
     area = choose_area(evidence)
     kept = [found for found in evidence if in_area(found, area)]
+    points = [found for found in facts if found.kind == "points"]
     sources = _sources(kept, [found.file for found in facts])
     if not any(line.startswith("[[") for line in sources):
         raise StudyError(_explain_lack(folder, facts, deposits))
     lines = [
         *_header(folder, facts),
         *_area(area, [found for found in kept if found.kind in _RASTERS]),
-        *_deposits(deposits, [found for found in facts if found.kind == "points"], area),
+        *(_no_deposits() if deposits is None else _deposits(deposits, points, area)),
         *sources,
         *_left_over(facts, kept, area),
-        *_procedure(deposits),
+        *(_procedure(deposits) if deposits is not None else []),
     ]
     return "\n".join(lines) + "\n"
 
@@ -273,6 +274,20 @@ def _mostly_zero(found: FileFacts) -> bool:
         and values.minimum == 0
         and values.at_minimum > _MOSTLY_MINIMUM
     )
+
+
+def _no_deposits() -> list[str]:
+    return [
+        *comment(
+            "No file speaks of known deposits. Without any: gossan check, gossan regions, and "
+            "gossan analogues --at or --within. A map needs some: put a table here with a row a "
+            "deposit and columns for longitude and latitude (or easting and northing) and name, "
+            "and write:"
+        ),
+        "# [deposits]",
+        *alternative("file", "deposits.csv", meaning(Deposits, "file")),
+        "",
+    ]
 
 
 def _deposits(found: FileFacts, points: Sequence[FileFacts], area: AreaChoice) -> list[str]:
@@ -486,15 +501,9 @@ def _keys(lines: Sequence[str], table: type[BaseModel]) -> list[str]:
 
 def _explain_lack(folder: Path, facts: Sequence[FileFacts], deposits: FileFacts | None) -> str:
     found = "\n".join(f"  {found.file}: {_summary(found)}" for found in facts[:20])
-    if deposits is None:
-        return (
-            f"No known deposits among the files in {folder}:\n{found}\n"
-            "A map needs some: put a table there with a row a deposit and columns for longitude "
-            "and latitude (or easting and northing) and name, or a file of points, its name with "
-            "'deposits' in it; then run `gossan new` again."
-        )
+    beside = "" if deposits is None else " beside the deposits"
     return (
-        f"No evidence among the files in {folder} beside the deposits:\n{found}\n"
+        f"No evidence among the files in {folder}{beside}:\n{found}\n"
         "Add geochemical samples, rasters, or geological lines or polygons of the same area; then "
         "run `gossan new` again."
     )
