@@ -22,7 +22,7 @@ BEYOND = 0.95
 _BLOCK = 256
 _FARTHEST = 10.0
 """Robust deviations from the median beyond which a value is as far as can be."""
-_FEWEST = 10
+_FEWEST = _STRIPS = 10
 _SHIFTED = 10.0
 _STRETCHED = 100.0
 
@@ -36,24 +36,25 @@ def applicability(
     """How unlike the ground that a model has seen each cell is, after Meyer & Pebesma (2021).
 
     Layers are put in robust deviations from the median of what was seen. A cell's distance to the
-    nearest cell seen is set beside those that cells seen have to one another: 0.5 is ordinary,
-    above 0.95 the cell is farther than they are, but for one in twenty, and a score there rests on
-    nothing like it.
+    nearest cell seen is set beside those that cells seen have to cells seen of other ground, since
+    a neighbour is nearly a copy: 0.5 is ordinary, above 0.95 the cell is farther than they are, but
+    for one in twenty, and a score there rests on nothing like it.
 
     Parameters
     ----------
     evidence : xarray.DataArray
         ``(layer, y, x)``.
     seen : ndarray of shape (n, layers)
-        Cells that the model has seen, or a sample of them, in the order of the layers.
+        Cells that the model has seen, or a sample of them, in the order of the layers. Row by row
+        as they lie, so that each tenth of them is a strip of ground: that is what "other" means.
     progress : callable, optional
         Called with (blocks done, blocks in all).
 
     Returns
     -------
     xarray.DataArray
-        ``(y, x)`` float32, 0 to 1: share of the cells seen with a nearer neighbour; NaN without
-        evidence.
+        ``(y, x)`` float32, 0 to 1: share of the cells seen with a nearer neighbour in the other
+        strips; NaN without evidence.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def applicability(
 
     known = scaled(seen)
     nearest = NearestNeighbors(n_neighbors=1).fit(known)
-    among = np.sort(NearestNeighbors(n_neighbors=2).fit(known).kneighbors(known)[0][:, 1])
+    among = _distances_between_strips(known)
     grid = Grid.from_dataarray(evidence)
     found = np.full(grid.shape, np.nan, dtype=np.float32)
     blocks = list(grid.blocks(_BLOCK))
@@ -99,6 +100,15 @@ def applicability(
         if progress is not None:
             progress(done + 1, len(blocks))
     return grid.to_dataarray(found, name="applicability")
+
+
+def _distances_between_strips(known: FloatArray) -> FloatArray:
+    """Distance of each cell seen to the nearest one of another strip of ground, sorted."""
+    distances = []
+    for strip in np.array_split(np.arange(len(known)), _STRIPS):
+        others = NearestNeighbors(n_neighbors=1).fit(np.delete(known, strip, axis=0))
+        distances.append(others.kneighbors(known[strip])[0][:, 0])
+    return np.sort(np.concatenate(distances))
 
 
 def refuse_few(seen: FloatArray) -> None:
