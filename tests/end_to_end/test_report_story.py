@@ -1,6 +1,9 @@
 """A geologist asks more of a finished run, and the report tells all of it."""
 
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -48,6 +51,11 @@ def test_what_is_asked_becomes_a_chapter(gossan, study_file):
     whole = report.read_bytes()
     assert gossan("run", study_file).returncode == 0
     assert report.read_bytes() == whole
+    (folder / "comparison.json").write_text('{"workflows": 5}')
+    assert gossan("run", study_file).returncode == 0
+    assert chapters(report) == {"regions", "search"}  # nobody made that comparison
+    assert gossan(*asked["comparison"]).returncode == 0
+    assert report.read_bytes() == whole
     settings = study_file.read_text()
     study_file.write_text(settings.replace("n_estimators = 20", "n_estimators = 10"))
     assert gossan("run", study_file).returncode == 0
@@ -68,6 +76,35 @@ def test_what_was_found_is_told_where_the_report_is_of_another_study(gossan, stu
     assert "3" in result.stdout
     assert "A chapter of the report" not in result.stdout
     assert report.read_bytes() == before
+
+
+def test_files_that_were_edited_make_no_report(gossan, study_file):
+    """What was found is told; what the run left is believed only as the run left it."""
+    assert gossan("run", study_file).returncode == 0
+    folder = next((study_file.parent / "runs").iterdir())
+    before = (folder / "report.html").read_bytes()
+    evaluation = io.read_json(folder / "evaluation.json")
+    evaluation["held_out"]["auc_background"] = 0.999
+    io.write_json(folder / "evaluation.json", evaluation)
+    result = gossan("regions", study_file, "--count", "3")
+    assert result.returncode == 0, result.stderr
+    assert "halves of the area" in result.stdout
+    told = " ".join(result.stderr.split())
+    assert "The report was not renewed" in told
+    assert "evaluation.json is not as the run left it: `gossan run` makes it" in told
+    assert (folder / "report.html").read_bytes() == before
+
+
+def test_a_terminal_of_few_letters_shows_what_it_can(study_file):
+    """A square kilometre in ASCII is no error."""
+    result = subprocess.run(
+        [sys.executable, "-m", "gossan.cli", "regions", study_file, "--count", "3"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "km?" in result.stdout
 
 
 def test_commands_of_a_run_elsewhere_lead_there(gossan, study_file):

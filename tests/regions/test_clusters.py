@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 import gossan as gs
-from gossan.exceptions import StudyError, SurveyDataError
+from gossan.exceptions import StudyError, SurveyDataError, SurveyDataWarning
 from gossan.regions import CLUSTERINGS, choose_count, find_regions
 
 SHAPE = (60, 80)
@@ -128,3 +128,13 @@ def test_an_area_without_evidence_has_no_cells():
     layers = GRID.to_dataarray(np.full((3, *SHAPE), np.nan, dtype="f4"), layers=list("abc"))
     with pytest.raises(StudyError, match="has 0 cells with evidence"):
         find_regions(layers)
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_fewer_regions_than_asked_for_are_told():
+    """Two kinds of ground cannot be five."""
+    values = np.zeros((1, *SHAPE), dtype="f4")
+    values[:, :, : SHAPE[1] // 2] = 1.0
+    with pytest.warns(SurveyDataWarning, match="Only 2 of the 5 regions"):
+        found = find_regions(GRID.to_dataarray(values, layers=["till"]), count=5)
+    assert found.count == 2

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,7 @@ from gossan.cli.terminal import (
 from gossan.exceptions import GossanError, SurveyDataWarning
 
 if TYPE_CHECKING:
+    from gossan.pipeline.folder import Progress
     from gossan.study import Study
 
 app = typer.Typer(
@@ -57,6 +59,9 @@ Scheduler = Annotated[
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one clear message and a non-zero exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what a terminal cannot show is no error
+            stream.reconfigure(errors="replace")
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", SurveyDataWarning)
     warnings.showwarning = _warner()
@@ -273,8 +278,9 @@ def regions(
             by=by,  # type: ignore[arg-type]
             progress=progress,
         )
+        report = _renewed_report(settings, output, progress)
     print_regions(found)
-    _renew_report(settings, output)
+    print_report(report)
 
 
 @app.command()
@@ -312,8 +318,9 @@ def analogues(
             output=output,
             progress=progress,
         )
+        report = _renewed_report(settings, output, progress)
     print_analogues(found)
-    _renew_report(settings, output)
+    print_report(report)
 
 
 @app.command()
@@ -473,8 +480,9 @@ def compare(
             n_jobs=jobs,
             progress=progress,
         )
+        report = _renewed_report(settings, output, progress)
     print_comparison(path, comparison_table(path))
-    _renew_report(settings, output)
+    print_report(report)
 
 
 @app.command()
@@ -490,13 +498,15 @@ def fetch(
     out.print(f"The files are in [bold]{plain(path)}[/].")
 
 
-def _renew_report(study: Study, output: Path | None) -> None:
-    """Show in a finished run's report what a command has found."""
+def _renewed_report(study: Study, output: Path | None, progress: Progress) -> Path | None:
+    """A finished run's report with what a command has found; what it found is kept in any case."""
     from gossan.pipeline import renew_report
 
-    with resumable(), progress_bars() as progress:
-        report = renew_report(study, output=output, progress=progress)
-    print_report(report)
+    try:
+        return renew_report(study, output=output, progress=progress)
+    except GossanError as error:
+        err.print(f"[yellow]The report was not renewed:[/] {plain(error)}")
+        return None
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -71,9 +71,15 @@ def print_analogues(found: AnaloguesFound) -> None:
             "alike by": areas["alike"],
         }
     )
-    if not areas["nearest_deposit"].notna().any():
+    if not areas["distance_m"].notna().any():
         shown = shown.drop(columns=["nearest deposit", "at km"])
-    print_table(shown)
+    if len(areas):
+        print_table(shown)
+    else:
+        out.print(
+            "[bold]No area stands out:[/] too much ground is equally like it, or there is none "
+            "away from it. More layers, or a smaller place, tell more."
+        )
     out.print(
         "Likeness is the cosine of how both depart from the area's middle: 1 the same way, 0 not "
         "at all. It says what looks alike, and not that there is ore."
@@ -295,7 +301,10 @@ def print_predicted(found: Predicted) -> None:
     )
     out.print(f"Mapped by {plain(found.method)}, trained on {plain(found.trained_on)}. {measured}")
     if found.missing:
-        out.print(f"Missing in every cell: {plain(', '.join(found.missing))}.")
+        out.print(
+            f"Missing in every cell: {plain(', '.join(found.missing))}. What is unlike is told by "
+            "the other layers alone, and they may hide more."
+        )
     if found.uniform:
         out.print("[bold]The map has one value:[/] the model cannot tell this ground apart.")
     share = f"{100 * found.unlike:.0f} % of the area is unlike all that the model has seen"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import unicodedata
@@ -22,17 +23,27 @@ except ImportError:  # Windows has no advisory locks of this kind; there, two ru
     fcntl = None  # type: ignore[assignment]
 
 
+_LONGEST = 100
+"""Bytes of a name: file systems end at 255, and stages put words of their own before it."""
+
+
 def file_stem(name: str) -> str:
-    """A study's name as the name of a file or folder, on any system.
+    """A study's name as the name of a file or folder, on any system; a long one is cut.
 
     Examples
     --------
     >>> file_stem("Jabal al-Hasir: metals, 500 m")
     'jabal-al-hasir-metals-500-m'
+    >>> len(file_stem("Old Mine " * 100))
+    91
     """
     plain = unicodedata.normalize("NFKD", name).lower()
     letters = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    return re.sub(r"[^\w.]+", "-", letters).strip("-.") or "study"
+    stem = re.sub(r"[^\w.]+", "-", letters).strip("-.") or "study"
+    if len(stem.encode()) <= _LONGEST:
+        return stem
+    short = stem.encode()[: _LONGEST - 10].decode(errors="ignore").strip("-.")
+    return f"{short}-{hashlib.sha256(stem.encode()).hexdigest()[:9]}"
 
 
 @contextmanager

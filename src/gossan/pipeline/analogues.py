@@ -129,26 +129,27 @@ def analogues_study(
     with opened_evidence(study, run_folder(study, output), progress) as at_hand:
         evidence, deposits = at_hand.evidence, at_hand.deposits
         cells = _with_evidence(cells, evidence, words)
-        folder = _folder(at_hand.run.path, name if by == "evidence" else f"{name} by {by}", words)
+        place = words if within is None else f"{words} {hash_of(cells.tolist())}"
+        folder = _folder(at_hand.run.path, name if by == "evidence" else f"{name} by {by}", place)
         layers, _ = compared_layers(at_hand, by)
         scale: Literal["ranks", "deviations"] = "ranks" if by == "evidence" else "deviations"
         outputs = [f"{folder}/{output}" for output in _OUTPUTS]
-        with at_hand.run.making(_stage(folder), _ground(at_hand, by), outputs):
+        with at_hand.run.making(_stage(folder), _ground(study, at_hand, by), outputs):
             similarity = similarity_map(layers, cells, scale=scale, random_state=study.seed)
             areas = _areas(study, similarity, cells, deposits, evidence, count)
             path = at_hand.run.path / folder
-            _write(path, similarity, areas, cells, words, by)
+            _write(path, similarity, areas, cells, {"query": words, "place": place, "by": by})
     return AnaloguesFound(path, words, areas)
 
 
-def searches_shown(at_hand: OpenStudy) -> list[SearchShown]:
+def searches_shown(study: Study, at_hand: OpenStudy) -> list[SearchShown]:
     """What :func:`analogues_study` found in the evidence as it is, by the names of the folders."""
     run, shown = at_hand.run, []
     for path in sorted((run.path / FOLDER).glob("*/analogues.json")):
         folder = f"{FOLDER}/{path.parent.name}"
         told = io.read_json_if_whole(path) or {}
         try:
-            ground = _ground(at_hand, told.get("by", "evidence"))
+            ground = _ground(study, at_hand, told.get("by", "evidence"))
         except StudyError:  # of an embedding that is no more
             continue
         outputs = [f"{folder}/{output}" for output in _OUTPUTS]
@@ -159,25 +160,26 @@ def searches_shown(at_hand: OpenStudy) -> list[SearchShown]:
     return shown
 
 
-def _folder(run: Path, name: str, query: str) -> str:
+def _folder(run: Path, name: str, place: str) -> str:
     """Where a search goes: a folder of its own beside those of other places that spell alike."""
     stem = f"{FOLDER}/{io.file_stem(name)}"
     folders = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))
-    return next(folder for folder in folders if _searched(run / folder) in (None, query))
+    return next(folder for folder in folders if _searched(run / folder) in (None, place))
 
 
 def _searched(folder: Path) -> str | None:
     """What was searched for in a folder; None where nothing was."""
-    return (io.read_json_if_whole(folder / "analogues.json") or {}).get("query")
+    return (io.read_json_if_whole(folder / "analogues.json") or {}).get("place")
 
 
 def _stage(folder: str) -> str:
     return folder.replace("/", "-")
 
 
-def _ground(at_hand: OpenEvidence | OpenStudy, by: str) -> str:
+def _ground(study: Study, at_hand: OpenEvidence | OpenStudy, by: str) -> str:
     """What a search is made in: that of older ground is shown no more."""
-    return hash_of(at_hand.keys["labels"], compared_layers(at_hand, by)[1], room_code("regions"))
+    made_of, apart = compared_layers(at_hand, by)[1], study.targets.min_distance
+    return hash_of(at_hand.keys["labels"], made_of, apart, study.seed, room_code("regions"))
 
 
 def _deposit(
@@ -288,8 +290,7 @@ def _write(
     similarity: xr.DataArray,
     areas: gpd.GeoDataFrame,
     cells: npt.NDArray[np.int64],
-    words: str,
-    by: str,
+    asked: dict[str, str],
 ) -> None:
     grid = Grid.from_dataarray(similarity)
     io.write_map(path / MAP, similarity, bands=("similarity",))
@@ -305,4 +306,4 @@ def _write(
     )
     io.write_bytes(path / "analogues.png", png_bytes(analogue_map(similarity, chosen, areas)))
     told: Sequence[dict[str, object]] = areas.drop(columns="geometry").to_dict("records")
-    io.write_json(path / "analogues.json", {"query": words, "by": by, "areas": told})
+    io.write_json(path / "analogues.json", {**asked, "areas": told})

@@ -45,6 +45,12 @@ RATIO = 5.0
 DRAWS = 3
 """Draws that every method is averaged over, where a sampler's draws differ."""
 
+_SHOWN = "comparison-shown"
+_OUTPUTS = [
+    *("comparison.json", "comparison.csv", "comparison.html", "consensus.tif", "agreement.tif"),
+    *("consensus.qml", "agreement.qml"),
+]
+
 
 def compare_study(
     study: Study,
@@ -120,19 +126,19 @@ def compare_study(
             n_jobs=n_jobs,
             progress=at_hand.run.steps("comparison"),
         )
-        made_of = _shown_of(study, at_hand.keys["labels"])
-        _write(study, path, found, at_hand.deposits, count_decisions(at_hand.labels), made_of)
+        with at_hand.run.making(_SHOWN, at_hand.keys["evaluation"], _OUTPUTS):
+            _write(study, path, found, at_hand.deposits, count_decisions(at_hand.labels))
     return path
 
 
-def comparison_shown(study: Study, at_hand: OpenStudy) -> dict[str, Any]:
+def comparison_shown(at_hand: OpenStudy) -> dict[str, Any]:
     """The table and the reference of :func:`compare_study` on a study as it is, where it was run.
 
     Of a comparison of older evidence, labels, folds, method or negatives nothing is shown.
     """
-    told = io.read_json_if_whole(at_hand.run.path / "comparison.json") or {}
-    if told.get("made_of") != _shown_of(study, at_hand.keys["labels"]):
+    if not at_hand.run.holds(_SHOWN, at_hand.keys["evaluation"], _OUTPUTS):
         return {}
+    told = io.read_json(at_hand.run.path / "comparison.json")
     return {"comparison": pd.DataFrame(told["workflows"]), "reference": told["reference"]}
 
 
@@ -337,20 +343,12 @@ def _made_of(study: Study, labels: str) -> str:
     return hash_of(labels, study.validation.model_dump(exclude={"bootstrap"}), study.seed)
 
 
-def _shown_of(study: Study, labels: str) -> str:
-    """With the study's own method and negatives, which a comparison takes as they are set."""
-    negatives = study.negatives.model_dump(exclude={"annotation"})
-    code = METHODS[study.method.name].code
-    return hash_of(_made_of(study, labels), study.method.model_dump(), negatives, code)
-
-
 def _write(
     study: Study,
     path: Path,
     found: Comparison,
     deposits: gpd.GeoDataFrame,
     decisions: dict[str, int],
-    made_of: str,
 ) -> None:
     with io.replacing(path / "comparison.csv") as partial:
         found.table.to_csv(partial, index=False, float_format="%.6g")
@@ -358,7 +356,6 @@ def _write(
         path / "comparison.json",
         {
             "study": study.name,
-            "made_of": made_of,
             "reference": found.reference,
             "n_deposits": found.n_deposits,
             "n_cells": found.n_cells,

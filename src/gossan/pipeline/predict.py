@@ -116,8 +116,12 @@ def predict_study(
             raise StudyError(
                 f"{study.path}: no cell has a value in any layer of the model: nothing is mapped."
             )
+        # A layer that is missing everywhere would be alike everywhere.
+        known = [number for number, name in enumerate(trained.layers) if name not in missing]
         unlike = applicability(
-            evidence, trained.seen, progress=lambda done, total: tell("applicability", done, total)
+            evidence.isel(layer=known),
+            trained.seen[:, known],
+            progress=lambda done, total: tell("applicability", done, total),
         )
         found = Predicted(
             path=at_hand.run.path,

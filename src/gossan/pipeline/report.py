@@ -14,11 +14,12 @@ import xarray as xr
 
 from gossan import io
 from gossan.datasets import truth_table
+from gossan.exceptions import StudyError
 from gossan.grid import Grid
 from gossan.methods import METHODS
 from gossan.pipeline.analogues import searches_shown
 from gossan.pipeline.compare import comparison_shown
-from gossan.pipeline.folder import MAP, Progress, RunFolder, run_folder, seen_from
+from gossan.pipeline.folder import MAP, Progress, RunFolder, model_files, run_folder, seen_from
 from gossan.pipeline.inputs import OpenStudy, opened, study_decisions
 from gossan.pipeline.keys import shown_digests, stage_keys, versions
 from gossan.pipeline.learnt import learnt_stage
@@ -41,7 +42,6 @@ from gossan.study import Study
 CHECKED = ".stages/check-result.json"
 IMPORTANCE = ".stages/importance.json"
 TRUTH = ".stages/truth.parquet"
-_STAGES = ("check", "evaluation", "model", "map", "targets")
 _THUMBNAILS = 12
 
 
@@ -62,15 +62,38 @@ def renew_report(
     -------
     path or None
         The report; None where the study was not run as it is now: then there is none to renew.
+
+    Raises
+    ------
+    StudyError
+        If files of the run are missing or were edited since.
     """
     path = run_folder(study, output)
     if study.deposits is None or not (path / "report.html").exists():
         return None
     run, keys = RunFolder(path), stage_keys(study, decisions=study_decisions(study, path))
-    if any(run.made_of(stage) != keys[stage] for stage in _STAGES):
+    stages = _stages(study)
+    if any(run.made_of(stage) != keys[stage] for stage in stages):
         return None
+    for stage, outputs in stages.items():
+        if not run.holds(stage, keys[stage], outputs):
+            raise StudyError(
+                f"{' or '.join(str(path / name) for name in outputs)} is not as the run left it: "
+                "`gossan run` makes it and the report anew."
+            )
     with opened(study, path, progress) as at_hand:
         return write_report(study, at_hand)
+
+
+def _stages(study: Study) -> dict[str, list[str]]:
+    """What a report rests on, and the files of it."""
+    return {
+        "check": [CHECKED],
+        "evaluation": ["evaluation.json"],
+        "model": model_files(study),
+        "map": [MAP],
+        "targets": ["targets.gpkg", IMPORTANCE],
+    }
 
 
 def write_report(study: Study, at_hand: OpenStudy) -> Path:
@@ -82,9 +105,9 @@ def write_report(study: Study, at_hand: OpenStudy) -> Path:
         "transfer": transfer_shown(model, evidence),
         "regions": regions_shown(study, at_hand),
         "analogues": AnaloguesShown(
-            **likeness_stage(study, at_hand), searches=searches_shown(at_hand)
+            **likeness_stage(study, at_hand), searches=searches_shown(study, at_hand)
         ),
-        **comparison_shown(study, at_hand),
+        **comparison_shown(at_hand),
     }
     start = time.perf_counter()
     run.progress("report", 0, 1)

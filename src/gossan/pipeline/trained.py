@@ -165,8 +165,9 @@ def _described(folder: Path, estimator: Any, description: dict[str, Any]) -> _De
             "the model's study again."
         ) from error
     members = getattr(estimator, "members_", None)
-    count = getattr(members[0], "n_features_in_", None) if members else None
-    if not isinstance(estimator, DrawEnsemble) or not members:
+    whole = isinstance(members, list) and all(hasattr(m, "predict_proba") for m in members)
+    count = getattr(members[0], "n_features_in_", None) if members and whole else None
+    if not isinstance(estimator, DrawEnsemble) or not members or not whole:
         raise SurveyDataError(
             f"{folder / 'model.skops'} holds {type(estimator).__name__} and no model that a run "
             "left. Run the model's study again."

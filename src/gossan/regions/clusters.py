@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from gossan.exceptions import StudyError, SurveyDataError
+from gossan.exceptions import StudyError, SurveyDataError, SurveyDataWarning
 from gossan.grid import Grid
 from gossan.models import NormalScores
 
@@ -153,6 +154,11 @@ def find_regions(
     SurveyDataError
         If all cells are alike.
 
+    Warns
+    -----
+    SurveyDataWarning
+        If fewer regions than were asked for can be told apart.
+
     Examples
     --------
     >>> grid = Grid.from_bounds((0, 0, 4000, 3000), 100, "EPSG:32650")
@@ -187,6 +193,12 @@ def find_regions(
         if len(block):
             part[observed] = 1 + learner.predict(_scaled(scaler, block))
     order = _by_size(labels, count)
+    if order.max() < count:
+        warnings.warn(
+            f"Only {order.max()} of the {count} regions asked for can be told apart.",
+            SurveyDataWarning,
+            stacklevel=2,
+        )
     of_cells = order[1 + learner.predict(scaled)]
     regions = grid.to_dataarray(order[labels].astype(np.int16), name="regions")
     return Regions(regions, int(order.max()), choice, cells, of_cells)
