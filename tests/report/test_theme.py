@@ -10,11 +10,13 @@ import pytest
 from gossan.report.theme import (
     AGREED_COLOURS,
     DIFFERING_COLOURS,
+    GROUP_COLOURS,
     SCORE_COLOURS,
     SPREAD_COLOURS,
     as_png,
     as_svg,
     class_colours,
+    group_colours,
     new_figure,
     themed,
 )
@@ -72,6 +74,34 @@ def test_agreed_and_differing_ground_can_be_told_apart(seen_by):
     apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
     assert apart[~np.eye(6, dtype=bool)].min() > 14
     assert (seen[3:, 0] - seen[:3, 0] > 6).all()
+
+
+def test_ten_groups_of_targets_have_ten_colours():
+    """Far apart, no two as light as each other, and none lost on the ground of the targets' map."""
+    colours = np.array([mpl.colors.to_rgb(colour) for colour in GROUP_COLOURS])
+    ground = [mpl.colors.to_rgb(c) for c in ("#f1ab71", "#f7d3a8", "#fbe9d3", "#ffffff")]
+    seen = _lab(colours)
+    apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
+    assert len(colours) == 10
+    assert apart[~np.eye(10, dtype=bool)].min() > 25
+    assert np.diff(np.sort(seen[:, 0])).min() > 1
+    assert np.linalg.norm(seen[:, None] - _lab(np.array(ground))[None], axis=-1).min() > 35
+
+
+@pytest.mark.parametrize("seen_by", _COLOUR_BLIND)
+def test_colours_of_groups_differ_to_every_eye(seen_by):
+    """By far more than is just noticeable (about 2.3)."""
+    seen = _lab(np.array([mpl.colors.to_rgb(colour) for colour in GROUP_COLOURS]), seen_by)
+    apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
+    assert apart[~np.eye(10, dtype=bool)].min() > 7
+
+
+def test_a_twelfth_group_takes_the_colour_of_the_second():
+    """Groups in the order in which they come: AA after Z, not after A."""
+    letters = [*"ABCDEFGHIJKL", "AA"]
+    colours = group_colours(letters)
+    assert list(colours) == letters
+    assert colours["L"] == colours["B"] == GROUP_COLOURS[1]
 
 
 @pytest.mark.parametrize("draw", [as_png, as_svg])

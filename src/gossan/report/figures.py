@@ -19,7 +19,7 @@ from gossan.evaluate import (
     held_out_summary,
 )
 from gossan.report.maps import OUTCOMES, SYMBOLS, outcomes
-from gossan.report.theme import GROUP_COLOURS, INK, MUTED, RUST, SLATE, new_figure, themed
+from gossan.report.theme import INK, MUTED, RUST, SLATE, group_colours, new_figure, themed
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -221,8 +221,8 @@ def risk_return(targets: gpd.GeoDataFrame, letters: Sequence[str] = ()) -> Figur
     with themed():
         figure = new_figure(6.0, 3.5)
         axes = figure.subplots()
-        known = sorted(set(letters))
-        colours = [GROUP_COLOURS[known.index(name) % len(GROUP_COLOURS)] for name in letters]
+        colour_of = group_colours(letters)
+        colours = [colour_of[letter] for letter in letters]
         axes.scatter(
             targets["score"],
             targets["spread"],

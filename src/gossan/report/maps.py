@@ -36,11 +36,11 @@ from gossan.report.styles import APPLICABILITY_SHARES
 from gossan.report.theme import (
     AGREED_COLOURS,
     DIFFERING_COLOURS,
-    GROUP_COLOURS,
     INK,
     SPREAD_COLOURS,
     agreement_colours,
     class_colours,
+    group_colours,
     new_figure,
     themed,
 )
@@ -405,8 +405,7 @@ def _draw_known(sheet: Sheet, deposits: gpd.GeoDataFrame | None, symbol: dict[st
 
 
 def _draw_targets(sheet: Sheet, targets: gpd.GeoDataFrame, letters: list[str]) -> None:
-    known = sorted(set(letters))
-    colour_of = {letter: GROUP_COLOURS[i % len(GROUP_COLOURS)] for i, letter in enumerate(known)}
+    colour_of = group_colours(letters)
     halo = [patheffects.withStroke(linewidth=2.2, foreground="white")]
     for position, (shape, rank) in enumerate(zip(targets.geometry, targets["rank"], strict=True)):
         letter = letters[position] if letters else ""
@@ -429,10 +428,10 @@ def _draw_targets(sheet: Sheet, targets: gpd.GeoDataFrame, letters: list[str]) -
                 zorder=6,
                 annotation_clip=True,
             )
-    if known:
+    if colour_of:
         sheet.legend_lines(
             "Targets: rank and group",
-            [(colour_of[letter], f"group {letter}") for letter in known],
+            [(colour, f"group {letter}") for letter, colour in colour_of.items()],
         )
 
 

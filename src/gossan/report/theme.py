@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,8 +47,12 @@ DIFFERING_COLOURS = ("#2b5478", "#6aa3bd", "#c0dbe0")
 slate, and at each class the rust is the darker, so that neither grey print nor a colour-blind eye
 takes one for the other (a test holds them to it)."""
 
-GROUP_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#7f6000")
-"""Outlines of target groups, after Okabe & Ito (2008); letters tell the groups apart as well."""
+GROUP_COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#332288"),
+    *("#7f6000", "#56b4e9", "#882255", "#8f39e6", "#2b2622"),
+)
+"""Outlines of target groups, the first four after Okabe & Ito (2008), the others chosen to differ
+from them in lightness too (a test holds them to it); letters tell the groups apart as well."""
 
 _REGION_COLOURS = (
     *("#88ccee", "#cc6677", "#ddcc77", "#117733", "#332288", "#aa4499"),
@@ -151,6 +156,18 @@ def region_colours(count: int) -> list[str]:
     ['#88ccee', '#cc6677']
     """
     return [_REGION_COLOURS[k % len(_REGION_COLOURS)] for k in range(count)]
+
+
+def group_colours(letters: Iterable[str]) -> dict[str, str]:
+    """Hex colour of each group, in the order in which they come; from the eleventh on again.
+
+    Examples
+    --------
+    >>> group_colours("ABA")
+    {'A': '#0072b2', 'B': '#d55e00'}
+    """
+    known = dict.fromkeys(letters)
+    return dict(zip(known, itertools.cycle(GROUP_COLOURS), strict=False))
 
 
 def contrast(one: str, other: str) -> float:
