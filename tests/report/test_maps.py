@@ -141,6 +141,68 @@ def test_targets_carry_rank_and_group_and_no_name_of_the_users(inputs):
     assert not any("جبل" in word or "script" in word for word in words)
 
 
+def _labels(figure):
+    """Of each name on the map the place it names and the box of its text, in points."""
+    figure.canvas.draw()
+    axes, per_pixel = figure.axes[0], 72 / figure.dpi
+    names = {}
+    for text in axes.texts:
+        box = Text.get_window_extent(text)
+        at = axes.transData.transform(text.xy) * per_pixel
+        names[text.get_text()] = (text.xy, at, np.array(box.extents) * per_pixel)
+    frame = np.array(axes.get_window_extent().extents) * per_pixel
+    return names, frame
+
+
+def test_targets_are_named_at_their_peaks(inputs):
+    """Not at the top of an outline, which may be tens of kilometres away."""
+    figure = maps.targets_map(inputs.score, inputs.targets, letters=["A"] * 12)
+    names, _ = _labels(figure)
+    peaks = dict(zip(inputs.targets["rank"], inputs.targets[["easting", "northing"]].to_numpy()))
+    assert len(names) == 12
+    for name, (place, at, box) in names.items():
+        assert place == pytest.approx(tuple(peaks[int(name[:-1])]))
+        away = np.maximum(np.maximum(box[:2] - at, at - box[2:]), 0)
+        assert away.max() < 40
+    marks = np.concatenate([c.get_offsets() for c in figure.axes[0].collections])
+    np.testing.assert_allclose(marks, list(peaks.values()))
+
+
+def _crowd(inputs, count, spacing):
+    """Targets of one cell in a row, near the northern edge."""
+    west, _, _, north = Grid.from_dataarray(inputs.score).bounds
+    places = np.column_stack([west + spacing * (1 + np.arange(count)), np.full(count, north - 1)])
+    return gpd.GeoDataFrame(
+        {"rank": np.arange(1, count + 1), "easting": places[:, 0], "northing": places[:, 1]},
+        geometry=shapely.box(*(places - 250).T, *(places + 250).T),
+        crs=inputs.score.rio.crs,
+    )
+
+
+def test_names_of_neighbouring_targets_do_not_overlap(inputs):
+    """They are moved, inside the frame, and none is lost without a word."""
+    figure = maps.targets_map(inputs.score, _crowd(inputs, 8, 400.0), letters=["AB"] * 8)
+    names, frame = _labels(figure)
+    assert {name[0] for name in names} == set("12345678")
+    boxes = [box for _, _, box in names.values()]
+    for position, box in enumerate(boxes):
+        assert (box[:2] >= frame[:2] - 1).all()
+        assert (box[2:] <= frame[2:] + 1).all()
+        for other in boxes[:position]:
+            assert (np.minimum(box, other)[2:] - np.maximum(box, other)[:2]).min() < 1
+
+
+def test_a_target_without_room_for_its_name_is_told(inputs):
+    """The lower ranks give way."""
+    figure = maps.targets_map(inputs.score, _crowd(inputs, 45, 1.0))
+    names, _ = _labels(figure)
+    assert "1" in names
+    assert "40" not in names
+    told = " ".join(text.get_text() for text in figure.axes[1].texts)
+    assert "No room on the map to name" in told
+    assert "Only the first 40 are named." in told
+
+
 def test_ground_is_parted_by_area_of_score_and_median_of_spread():
     """Brute force: the top 5, 15 and 30 % of the area, each at or above the median spread."""
     rng = np.random.default_rng(3)

@@ -14,11 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 import xarray as xr
-from matplotlib import patheffects
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch, Rectangle
-from matplotlib.path import Path
+from matplotlib.patches import Rectangle
 
 from gossan.grid import Grid
 from gossan.report.shares import (
@@ -31,7 +29,7 @@ from gossan.report.shares import (
     thin,
     thin_by,
 )
-from gossan.report.sheet import NO_DATA, Panels, Sheet, northward_stretch
+from gossan.report.sheet import NO_DATA, PEAK, Panels, Sheet, northward_stretch
 from gossan.report.styles import APPLICABILITY_SHARES
 from gossan.report.theme import (
     AGREED_COLOURS,
@@ -318,13 +316,16 @@ def targets_map(
     letters: Sequence[str] = (),
     width: float = 9.0,
 ) -> Figure:
-    """Map target outlines with their ranks over the anomaly classes.
+    """Map target outlines, and their ranks at their peaks, over the anomaly classes.
+
+    Ranks are moved so that none covers another. The legend names those for which there is no room.
 
     Parameters
     ----------
     score : xarray.DataArray
     targets : geopandas.GeoDataFrame
-        Polygons with ``rank``; the first 40 are numbered.
+        Polygons with ``rank`` and the ``easting`` and ``northing`` of the peak, without which the
+        rank stands somewhere within; the first 40 are numbered.
     deposits : geopandas.GeoDataFrame, optional
     letters : sequence of str
         Group letter of each target, which follows its rank and chooses its outline's colour.
@@ -406,46 +407,23 @@ def _draw_known(sheet: Sheet, deposits: gpd.GeoDataFrame | None, symbol: dict[st
 
 def _draw_targets(sheet: Sheet, targets: gpd.GeoDataFrame, letters: list[str]) -> None:
     colour_of = group_colours(letters)
-    halo = [patheffects.withStroke(linewidth=2.2, foreground="white")]
-    for position, (shape, rank) in enumerate(zip(targets.geometry, targets["rank"], strict=True)):
-        letter = letters[position] if letters else ""
-        colour = colour_of.get(letter, INK)
-        sheet.axes.add_patch(
-            PathPatch(_path(shape), facecolor="none", edgecolor=colour, linewidth=1.3, zorder=4)
-        )
-        if position < _TARGETS_NAMED:
-            place = _label_place(shape)
-            sheet.axes.annotate(
-                f"{rank}{letter}",
-                place,
-                xytext=(0, 6),
-                textcoords="offset points",
-                fontsize=7.5,
-                weight="bold",
-                ha="center",
-                va="bottom",
-                path_effects=halo,
-                zorder=6,
-                annotation_clip=True,
-            )
+    letters = letters or [""] * len(targets)
+    for shape, letter in zip(targets.geometry, letters, strict=True):
+        sheet.outline(shape, colour_of.get(letter, INK))
+    peaked = {"easting", "northing"} <= set(targets.columns)
+    if not peaked:
+        inside = targets.geometry.representative_point()
+        targets = targets.assign(easting=inside.x, northing=inside.y)
+    names = [f"{rank}{letter}" for rank, letter in zip(targets["rank"], letters, strict=True)]
+    unnamed = sheet.name_peaks(targets[:_TARGETS_NAMED], names[:_TARGETS_NAMED])
     if colour_of:
         sheet.legend_lines(
             "Targets: rank and group",
             [(colour, f"group {letter}") for letter, colour in colour_of.items()],
         )
-
-
-def _label_place(shape: Any) -> tuple[float, float]:
-    """Above the largest part of a target."""
-    largest = max(shapely.get_parts(shape), key=lambda part: part.area)
-    west, _, east, north = largest.bounds
-    return (west + east) / 2, north
-
-
-def _path(shape: Any) -> Path:
-    rings = [
-        np.asarray(ring.coords)[:, :2]
-        for part in shapely.get_parts(shape)
-        for ring in (part.exterior, *part.interiors)
-    ]
-    return Path.make_compound_path(*[Path(ring, closed=True) for ring in rings])
+    told = "peak of a target" if peaked else "a target"
+    sheet.legend_symbols("" if colour_of else "Targets: rank", [(PEAK, told)])
+    if unnamed:
+        sheet.note(f"No room on the map to name {', '.join(unnamed)}.")
+    if len(targets) > _TARGETS_NAMED:
+        sheet.note(f"Only the first {_TARGETS_NAMED} are named.")

@@ -16,10 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Polygon, Rectangle
+from matplotlib.patches import PathPatch, Polygon, Rectangle
+from matplotlib.path import Path
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gossan.grid import Grid
+from gossan.report.lettering import POINTS, extent, label_offsets, stands_apart, wrapped
 from gossan.report.shares import DRAWN_CELLS, area_classes, area_thresholds, thin, thinning
 from gossan.report.theme import INK, MUTED, new_figure
 
@@ -30,10 +33,26 @@ NO_DATA: dict[str, Any] = {
     "linewidth": 0.0,
 }
 
+PEAK: dict[str, Any] = {
+    "marker": "o",
+    "s": 13,
+    "facecolor": INK,
+    "edgecolor": "white",
+    "linewidth": 0.7,
+}
+"""The best cell of an area that a map outlines."""
+
 # Inches: margins around the map, the column beside it on a wide and a narrow sheet, and the
 # tallest map a page holds.
 _TOP, _MARGIN, _FOOT, _GAP, _TALLEST = 0.12, 0.62, 0.55, 0.2, 7.6
 _WIDE_COLUMN, _NARROW_COLUMN, _NARROW_SHEET = 2.15, 1.6, 6.0
+
+# Of the legend, inches: where texts begin, what stays free at the page's edge, from line to line.
+# Of letters, points: in the legend, of labels on the map.
+_TEXT_FROM, _EDGE, _LINE, _TEXT_SIZE, _LABEL_SIZE = 0.36, 0.08, 0.135, 8, 7.5
+
+_LEAST_HOLE = 5
+"""Points across, of the holes in what is outlined."""
 
 # Of small maps: space between and above them, how many in a row, and the pixels each has.
 _BETWEEN, _PANEL_TITLE, _PANELS_ACROSS, _PANEL_CELLS = 0.12, 0.27, 4, 400
@@ -126,6 +145,53 @@ class Sheet:
         style = {**symbol, "s": crowding * symbol["s"]}
         self.axes.scatter(east[inside], north[inside], zorder=5, clip_on=False, **style)
 
+    def outline(self, shape: Any, colour: str, *, width: float = 1.3, casing: float = 0.0) -> None:
+        """Draw a polygon, with a white casing around the line where ground is dark.
+
+        Holes smaller than a letter are left out: they would hide the ground that they part.
+        """
+        least = (
+            (_LEAST_HOLE / POINTS) ** 2 / np.prod(self.size) * shapely.box(*self.grid.bounds).area
+        )
+        effects = [withStroke(linewidth=width + 2 * casing, foreground="white")] if casing else []
+        self.axes.add_patch(
+            PathPatch(
+                _path(shape, least),
+                facecolor="none",
+                edgecolor=colour,
+                linewidth=width,
+                path_effects=effects,
+                zorder=4,
+            )
+        )
+
+    def name_peaks(
+        self,
+        areas: gpd.GeoDataFrame,
+        names: Sequence[str],
+        *,
+        clear: gpd.GeoDataFrame | None = None,
+    ) -> list[str]:
+        """Mark ``easting``, ``northing`` of each area and write its name beside, the first first.
+
+        No name covers another, a peak or a point of ``clear``.
+
+        Returns
+        -------
+        list of str
+            Names for which there was no room.
+        """
+        peaks = areas[["easting", "northing"]].to_numpy(dtype=float)
+        self.points(gpd.GeoDataFrame(geometry=shapely.points(peaks), crs=areas.crs), PEAK, among=1)
+        frame = (POINTS * self.size[0], POINTS * self.size[1])
+        sizes = [extent(name, _LABEL_SIZE, "bold") for name in names]
+        marks = np.empty((0, 2)) if clear is None else shapely.get_coordinates(clear.geometry)
+        offsets = label_offsets(self._on_paper(peaks), sizes, frame, clear=self._on_paper(marks))
+        for name, peak, offset, size in zip(names, peaks, offsets, sizes, strict=True):
+            if np.isfinite(offset).all():
+                self._label(name, peak, offset, leader=stands_apart(offset, size))
+        return [name for name, offset in zip(names, offsets, strict=True) if np.isnan(offset[0])]
+
     def legend_classes(self, title: str, classes: Sequence[tuple[str, str]]) -> None:
         """List colour classes, with the sign for missing ground."""
         self._title(title)
@@ -174,11 +240,12 @@ class Sheet:
             self._patch(NO_DATA, "no data")
 
     def legend_symbols(self, title: str, symbols: Sequence[tuple[dict[str, Any], str]]) -> None:
-        """List point symbols."""
-        self._title(title)
+        """List point symbols; without a title as part of the legend above."""
+        if title:
+            self._title(title)
         for symbol, name in symbols:
             self.column.scatter([0.13], [-self.below - 0.08], zorder=5, **symbol)
-            self._text(0.36, self.below + 0.08, name)
+            self._text(_TEXT_FROM, self.below + 0.08, name)
             self.below += 0.2
 
     def legend_lines(self, title: str, lines: Sequence[tuple[str, str]]) -> None:
@@ -187,8 +254,16 @@ class Sheet:
         for colour, name in lines:
             at = -self.below - 0.08
             self.column.add_line(Line2D([0, 0.27], [at, at], color=colour, linewidth=1.8))
-            self._text(0.36, self.below + 0.08, name)
+            self._text(_TEXT_FROM, self.below + 0.08, name)
             self.below += 0.2
+
+    def note(self, text: str) -> None:
+        """Write a remark under a legend, in as many lines as it takes."""
+        lines = wrapped(text, POINTS * (self.column_width - _EDGE), 7, most=6)
+        self.below += 0.04
+        for line in lines.split("\n"):
+            self._text(0, self.below + 0.06, line, fontsize=7, color=MUTED)
+            self.below += _LINE
 
     def finish(self) -> Figure:
         """Add scale bar, north arrow and CRS at the column's foot, and cut the sheet to size."""
@@ -240,13 +315,41 @@ class Sheet:
         self._text(0, self.below + 0.07, text, weight="bold")
         self.below += 0.24
 
+    def _on_paper(self, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Points rightward and upward from the map's lower left corner."""
+        west, south, east, north = self.grid.bounds
+        shares = (places - (west, south)) / (east - west, north - south)
+        return shares * np.multiply(POINTS, self.size)
+
+    def _label(
+        self, name: str, place: npt.NDArray[Any], offset: npt.NDArray[Any], *, leader: bool
+    ) -> None:
+        line = {"arrowstyle": "-", "color": INK, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 2}
+        self.axes.annotate(
+            name,
+            tuple(place),
+            xytext=tuple(offset),
+            textcoords="offset points",
+            fontsize=_LABEL_SIZE,
+            weight="bold",
+            color=INK,
+            ha="center",
+            va="center",
+            path_effects=[withStroke(linewidth=2.2, foreground="white")],
+            arrowprops=line if leader else None,
+            zorder=6,
+        )
+
     def _patch(self, style: dict[str, Any], name: str) -> None:
         self.column.add_patch(Rectangle((0, -self.below - 0.155), 0.27, 0.15, **style))
-        self._text(0.36, self.below + 0.08, name)
-        self.below += 0.19
+        room = POINTS * (self.column_width - _TEXT_FROM - _EDGE)
+        for line in wrapped(name, room, _TEXT_SIZE).split("\n"):
+            self._text(_TEXT_FROM, self.below + 0.08, line)
+            self.below += _LINE
+        self.below += 0.19 - _LINE
 
     def _text(self, across: float, down: float, text: str, **how: Any) -> None:
-        options = {"fontsize": 8, "va": "center", **how}
+        options = {"fontsize": _TEXT_SIZE, "va": "center", **how}
         self.column.text(across, -down, text, **options)
 
     def _scale_bar(self) -> None:
@@ -270,8 +373,8 @@ class Sheet:
         other = [(0.12, top), (0.12, top - 0.34), (0.24, top - 0.42)]
         self.column.add_patch(Polygon(half, facecolor=INK, edgecolor=INK, linewidth=0.7))
         self.column.add_patch(Polygon(other, facecolor="white", edgecolor=INK, linewidth=0.7))
-        self._text(0.36, self.below + 0.14, "grid north", weight="bold")
-        self._text(0.36, self.below + 0.32, crs_code(self.grid), color=MUTED)
+        self._text(_TEXT_FROM, self.below + 0.14, "grid north", weight="bold")
+        self._text(_TEXT_FROM, self.below + 0.32, crs_code(self.grid), color=MUTED)
         self.below += 0.5
 
 
@@ -371,6 +474,19 @@ def northward_stretch(grid: Grid) -> float:
         return 1.0
     _, south, _, north = grid.bounds
     return 1.0 / float(np.cos(np.radians((south + north) / 2)))
+
+
+def _path(shape: Any, least_hole: float) -> Path:
+    rings = [
+        np.asarray(ring.coords)[:, :2]
+        for part in shapely.get_parts(shape)
+        for ring in (part.exterior, *_holes(part, least_hole))
+    ]
+    return Path.make_compound_path(*[Path(ring, closed=True) for ring in rings])
+
+
+def _holes(part: Any, least: float) -> list[Any]:
+    return [ring for ring in part.interiors if shapely.Polygon(ring).area >= least]
 
 
 def _round_down(length: float) -> float:
