@@ -8,16 +8,18 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import shapely
 import xarray as xr
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from rasterio.features import shapes
 
+from gossan.grid import Grid
 from gossan.regions import STABLE
 from gossan.report.figures import shortened
 from gossan.report.maps import KNOWN
 from gossan.report.shares import MAP_AREAS, thinning
-from gossan.report.sheet import Sheet
+from gossan.report.sheet import PEAK, Sheet
 from gossan.report.theme import (
     INK,
     MUTED,
@@ -34,8 +36,9 @@ MAP_WIDTH = 9.0
 """Inches across."""
 PROFILE_LAYERS = 24
 _NAMED = 26
+_MARKED = 9
+"""Cells of a chosen place up to which each is marked; a larger place is outlined."""
 _QUERY = {"marker": "s", "s": 16, "facecolor": SLATE, "edgecolor": "white", "linewidth": 0.6}
-_IN_LEGEND = 26
 _COLOURS_END = (3.0, 12.0)
 """Robust deviations at which the colours of a profile end, at least and at most."""
 
@@ -71,9 +74,11 @@ def region_map(
             norm=BoundaryNorm(np.arange(len(colours) + 1) + 0.5, len(colours)),
         )
         names = [
-            shortened(f"{row['region']} ({100 * row['share']:.0f} %): {row['name']}", _IN_LEGEND)
-            for row in table.to_dict("records")
-        ]
+            f"{number} ({100 * share:.0f} %)" + (f": {name}" if name.isascii() else "")
+            for number, share, name in zip(
+                table["region"], table["share"], table["name"].astype(str), strict=True
+            )
+        ]  # a font may lack the letters of other scripts
         sheet.legend_classes("Regions", list(zip(colours, names, strict=True)))
         if deposits is not None and len(deposits):
             sheet.points(deposits, KNOWN)
@@ -95,9 +100,9 @@ def analogue_map(
     similarity : xarray.DataArray
         ``(y, x)`` with a CRS.
     query : geopandas.GeoDataFrame
-        Points of the chosen place.
+        Centres of the chosen cells. Up to nine are marked; of more the outline is drawn.
     areas : geopandas.GeoDataFrame
-        Polygons with a ``rank``.
+        Polygons with ``rank`` and the ``easting`` and ``northing`` of the peak.
     width : float, default 9
         Inches across.
     """
@@ -106,21 +111,31 @@ def analogue_map(
         sheet = Sheet.of(similarity, width)
         sheet.draw_areas(similarity, MAP_AREAS, colours)
         sheet.legend_areas("Likeness, by share of area", MAP_AREAS, colours)
-        sheet.points(query, _QUERY, among=1)
-        sheet.legend_symbols("Chosen", [(_QUERY, "the place itself")])
-        for place, rank in zip(areas.geometry.representative_point(), areas["rank"], strict=True):
-            sheet.axes.annotate(
-                str(rank),
-                (place.x, place.y),
-                xytext=(5, 5),
-                textcoords="offset points",
-                fontsize=8,
-                weight="bold",
-                color=SLATE,
-                path_effects=[withStroke(linewidth=2.2, foreground="white")],
-                zorder=6,
-            )
+        for shape in areas.geometry:
+            sheet.outline(shape, INK, width=0.9, casing=0.6)
+        marked = query[:0] if len(query) > _MARKED else query
+        if len(query) > _MARKED:
+            sheet.outline(_cells_outline(query, sheet.grid), SLATE, width=2.0, casing=0.9)
+            sheet.legend_lines("Chosen", [(SLATE, "the place itself")])
+        else:
+            sheet.points(query, _QUERY, among=1)
+            sheet.legend_symbols("Chosen", [(_QUERY, "the place itself")])
+        ranks = [str(rank) for rank in areas["rank"]]
+        unnamed = sheet.name_peaks(areas, ranks, clear=marked)
+        sheet.legend_lines("Found, by rank", [(INK, "ground like it")])
+        sheet.legend_symbols("", [(PEAK, "most like it there")])
+        if unnamed:
+            sheet.note(f"No room on the map to name {', '.join(unnamed)}.")
         return sheet.finish()
+
+
+def _cells_outline(centres: gpd.GeoDataFrame, grid: Grid) -> shapely.MultiPolygon:
+    """Outline of some cells along their edges."""
+    chosen = np.zeros(grid.shape, dtype=np.uint8)
+    rows, columns = grid.locate(centres.geometry.x, centres.geometry.y)
+    chosen[rows[rows >= 0], columns[rows >= 0]] = 1
+    rings = shapes(chosen, mask=chosen == 1, transform=grid.transform)
+    return shapely.MultiPolygon([shapely.geometry.shape(ring) for ring, _ in rings])
 
 
 def profile_figure(profiles: pd.DataFrame) -> Figure:
