@@ -1,10 +1,18 @@
 """Charts: they plot what the evaluation says, no more and no less."""
 
+from itertools import combinations, pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
-from gossan.evaluate import capture_from_ranks, concentration_area, held_out_summary
+from gossan.evaluate import (
+    ConcentrationArea,
+    capture_from_ranks,
+    concentration_area,
+    held_out_summary,
+)
 from gossan.report import figures
 
 RANKS = np.array([0.999, 0.99, 0.97, 0.96, 0.93, 0.91, 0.7, 0.65, 0.4, 0.1])
@@ -64,6 +72,30 @@ def test_concentration_area_is_fitted_piece_by_piece():
     assert [line.get_xdata()[0] for line in breaks] == pytest.approx(list(curve.breaks))
 
 
+@pytest.mark.parametrize("breaks", [[0.0555, 0.658, 0.975, 0.994], [0.96, 0.97, 0.98, 0.99], []])
+def test_breaks_are_named_above_the_curve_and_apart(breaks):
+    """However close they lie; each name is led to its own line."""
+    curve = ConcentrationArea(
+        breaks=np.array(breaks),
+        slopes=np.full(len(breaks) + 1, -1.0),
+        thresholds=np.geomspace(1e-3, 1, 50),
+        areas=np.geomspace(1, 1e-3, 50),
+        bic=np.zeros(1),
+    )
+    figure = figures.concentration_area_plot(curve)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    frame = axes.get_window_extent()
+    assert [text.get_text() for text in axes.texts] == [f"{score:.3g}" for score in breaks]
+    boxes = [Text.get_window_extent(text) for text in axes.texts]
+    assert all(box.y0 > frame.y1 for box in boxes)
+    assert all(box.x0 > 0 and box.x1 < figure.bbox.x1 for box in boxes)
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    for text, score in zip(axes.texts, breaks, strict=True):
+        at = axes.transAxes.transform(text.xy)
+        assert at == pytest.approx([axes.transData.transform((score, 0.1))[0], frame.y1])
+
+
 def test_reliability_shows_prediction_against_outcome():
     """Axes of equal length, so that the diagonal is the diagonal."""
     table = pd.DataFrame({"predicted": [0.1, 0.4], "observed": [0.0, 0.6], "cells": [5, 5]})
@@ -79,6 +111,17 @@ def test_risk_and_return_place_each_target(inputs):
         axes.collections[0].get_offsets(), inputs.targets[["score", "spread"]].to_numpy()
     )
     assert [text.get_text() for text in axes.texts][:2] == ["1A", "2A"]
+
+
+def test_names_beside_risk_and_return_do_not_overlap(inputs):
+    """Targets of one score and spread keep their names apart."""
+    targets = inputs.targets.assign(score=0.8, spread=0.05)
+    figure = figures.risk_return(targets, ["A"] * 12)
+    figure.canvas.draw()
+    # Pixels are whole: boxes that touch may share one.
+    boxes = [Text.get_window_extent(text).padded(-0.75) for text in figure.axes[0].texts]
+    assert len(boxes) == 10
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 @pytest.mark.parametrize("n_folds", [1, 2, 200])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gossan.report.lettering import extent, label_offsets, stands_apart, wrapped
+from gossan.report.lettering import extent, label_offsets, spread_out, stands_apart, wrapped
 from gossan.report.theme import themed
 
 FRAME = (120.0, 80.0)
@@ -56,3 +56,14 @@ def test_lines_are_no_wider_than_the_column():
         assert lines[1].endswith("…")
         assert wrapped("high Se, low Na", 90, 8) == "high Se, low Na"
         assert wrapped("one two three four", 30, 8, most=2).endswith("…")
+
+
+@given(st.lists(st.floats(0, 1), max_size=8).map(sorted))
+def test_labels_in_a_row_keep_their_order_and_distance(middles):
+    """None beyond the right end; those that have room stay where they are."""
+    moved = spread_out(middles, 0.1)
+    assert len(moved) == len(middles)
+    assert (np.diff(moved) >= 0.1 - 1e-9).all()
+    assert (moved <= 1 + 1e-9).all()
+    if len(middles) and (np.diff(middles) >= 0.1 + 1e-9).all():
+        np.testing.assert_allclose(moved, middles)

@@ -18,6 +18,7 @@ from gossan.evaluate import (
     capture_from_ranks,
     held_out_summary,
 )
+from gossan.report.lettering import POINTS, extent, label_offsets, spread_out
 from gossan.report.maps import OUTCOMES, SYMBOLS, outcomes
 from gossan.report.theme import INK, MUTED, RUST, SLATE, group_colours, new_figure, themed
 
@@ -25,6 +26,10 @@ FloatArray = npt.NDArray[np.floating[Any]]
 
 _CURVE_AREAS = np.unique(np.concatenate([np.linspace(0, 0.2, 101), np.linspace(0.2, 1, 81)]))
 _TARGETS_NAMED = 10
+_NAME_SIZE = 7.5
+"""Points, of a target's name beside its dot."""
+# Points: letters of a break of the C-A plot, what stays free between two, the width of its frame.
+_BREAK_SIZE, _BREAK_GAP, _FRAME_WIDTH = 7.5, 6.0, 220.0
 _HEADLINE_AREAS = (0.01, 0.02, 0.05, 0.10)
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}\u202f%")
 
@@ -166,23 +171,14 @@ def concentration_area_plot(curve: ConcentrationArea) -> Figure:
                 axes.plot(
                     np.exp(x), np.exp(y.mean() + slope * (x - x.mean())), color=RUST, linewidth=1.5
                 )
-        for position, score in enumerate(curve.breaks):
+        for score in curve.breaks:
             axes.axvline(score, color=SLATE, linewidth=0.8, linestyle=(0, (4, 3)))
-            axes.annotate(
-                f"{score:.3g}",
-                (score, 0.98 - 0.08 * (position % 4)),
-                xycoords=("data", "axes fraction"),
-                xytext=(2, 0),
-                textcoords="offset points",
-                fontsize=7.5,
-                color=SLATE,
-                va="top",
-            )
         axes.set(xscale="log", yscale="log", xlabel="score", ylabel="share of the area above it")
         # The lowest hundredth of the area would stretch the axis over decades of next to nothing.
         lowest = curve.thresholds[np.searchsorted(-curve.areas, -0.99)]
         axes.set_xlim(0.9 * lowest, 1.15 * curve.thresholds[-1])
         axes.minorticks_off()
+        _name_breaks(axes, curve.breaks)
         return _laid_out(figure)
 
 
@@ -232,20 +228,14 @@ def risk_return(targets: gpd.GeoDataFrame, letters: Sequence[str] = ()) -> Figur
             linewidth=0.7,
             zorder=3,
         )
-        named = zip(targets["score"], targets["spread"], targets["rank"], strict=True)
-        for position, (score, spread, rank) in enumerate(named):
-            if position < _TARGETS_NAMED:
-                letter = letters[position] if letters else ""
-                axes.annotate(
-                    f"{rank}{letter}",
-                    (score, spread),
-                    xytext=(5, 4),
-                    textcoords="offset points",
-                    fontsize=7.5,
-                )
         axes.margins(0.08)
         axes.set(xlabel="score at the target's peak (return)", ylabel="spread (risk)")
-        return _laid_out(figure)
+        _laid_out(figure)
+        places = targets[["score", "spread"]].to_numpy(dtype=float)
+        letters = letters or [""] * len(targets)
+        names = [f"{rank}{letter}" for rank, letter in zip(targets["rank"], letters, strict=True)]
+        _name_places(axes, places, names[:_TARGETS_NAMED])
+        return figure
 
 
 def workflow_plot(table: pd.DataFrame, *, reference: str) -> Figure:
@@ -312,6 +302,60 @@ def _capture_band(
     summary = held_out_summary(ranks, clusters, areas=_CURVE_AREAS.round(4).tolist())
     low, high = np.array(list(summary["ci95"]["capture"].values())).T
     return low, high
+
+
+def _name_places(axes: Axes, places: FloatArray, names: Sequence[str]) -> None:
+    """Name the first places, on axes laid out for good, so that no name covers another or a dot."""
+    points = POINTS / axes.figure.dpi
+    frame = axes.get_window_extent()
+    on_paper = (axes.transData.transform(places) - (frame.x0, frame.y0)) * points
+    named = len(names)
+    offsets = label_offsets(
+        on_paper[:named],
+        [extent(name, _NAME_SIZE) for name in names],
+        (frame.width * points, frame.height * points),
+        clear=on_paper[named:],
+    )
+    for name, place, offset in zip(names, places, offsets, strict=False):
+        if np.isfinite(offset).all():
+            axes.annotate(
+                name,
+                tuple(place),
+                xytext=tuple(offset),
+                textcoords="offset points",
+                fontsize=_NAME_SIZE,
+                ha="center",
+                va="center",
+            )
+
+
+def _name_breaks(axes: Axes, breaks: FloatArray) -> None:
+    """Write each break above the frame, clear of its neighbours, with a line to where it lies."""
+    ends = np.log(axes.get_xlim())
+    shares = (np.log(breaks) - ends[0]) / (ends[1] - ends[0])
+    words = [f"{score:.3g}" for score in breaks]
+    width = max((extent(word, _BREAK_SIZE)[0] for word in words), default=0.0) + _BREAK_GAP
+    middles = spread_out(shares, width / _FRAME_WIDTH)
+    for word, share, middle in zip(words, shares, middles, strict=True):
+        axes.annotate(
+            word,
+            (share, 1.0),
+            (middle, 1.06),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            fontsize=_BREAK_SIZE,
+            color=SLATE,
+            ha="center",
+            va="bottom",
+            arrowprops={
+                "arrowstyle": "-",
+                "color": SLATE,
+                "linewidth": 0.6,
+                "relpos": (0.5, 0),
+                "shrinkA": 0,
+                "shrinkB": 0,
+            },
+        )
 
 
 def _percent(axes: Axes) -> None:

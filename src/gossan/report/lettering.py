@@ -23,9 +23,13 @@ _AROUND = ((1, 1), (1, 0), (-1, 1), (1, -1), (0, 1), (-1, 0), (0, -1), (-1, -1))
 
 
 def extent(text: str, size: float, weight: str = "normal") -> tuple[float, float]:
-    """Width and height of one line of text, in points, in the font of the theme."""
+    """Width and height of one line of text, in points, in the font of the theme.
+
+    The height is that of a line with ascenders and descenders, whatever its letters.
+    """
     font = FontProperties(size=size, weight=weight)
-    width, height, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    width, *_ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    _, height, _ = text_to_path.get_text_width_height_descent("lp", font, ismath=False)
     return float(width), float(height)
 
 
@@ -96,6 +100,34 @@ def label_offsets(
                 offsets[label], taken = offset, np.vstack([taken, box])
                 break
     return offsets
+
+
+def spread_out(middles: npt.ArrayLike, width: float) -> npt.NDArray[np.float64]:
+    """Move labels along a line from 0 to 1 until none covers another, as little as it takes.
+
+    Parameters
+    ----------
+    middles : array_like of shape (n,)
+        Where each would stand by itself, ascending.
+    width : float
+        Of a label. Where all have no room side by side, they reach beyond 0.
+
+    Examples
+    --------
+    >>> spread_out([0.1, 0.5, 0.5], 0.25).round(3).tolist()
+    [0.1, 0.375, 0.625]
+    """
+    groups: list[tuple[float, int]] = []  # middle of each row of labels, and how many it has
+    for middle in np.asarray(middles, dtype=float):
+        at, count = float(middle), 1
+        while groups and groups[-1][0] + (groups[-1][1] + count) * width / 2 > at:
+            before, others = groups.pop()
+            at, count = (at * count + before * others) / (count + others), count + others
+        groups.append((at, count))
+    rows = [at + width * (np.arange(count) - (count - 1) / 2) for at, count in groups]
+    moved = np.concatenate(rows) if rows else np.empty(0)
+    last = 1 - width * np.arange(len(moved))[::-1] if len(moved) else moved
+    return np.minimum(moved, last)
 
 
 def stands_apart(offset: npt.ArrayLike, size: tuple[float, float]) -> bool:
