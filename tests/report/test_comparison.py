@@ -137,15 +137,16 @@ def test_what_was_not_made_is_not_mentioned(compared, read_page):
 def test_words_count_who_cannot_be_told_from_the_reference():
     """By the interval of the paired difference: above zero, around it, below."""
     text = " ".join(comparison_words(_table(), REFERENCE))
-    assert "Of the 4 besides the reference, forest + random, 2 cannot be told from it" in text
-    assert "1 is better and 1 is worse" in text.lower()
+    assert "The reference is forest + random. " in text
+    counts = "1 of the 4 others is better than it, 1 is worse than it and 2 cannot be told from it."
+    assert f"Both by AUC and by the held-out deposits in the best 5 % of the area, {counts}" in text
 
 
 def test_words_count_who_comes_within_reach_of_the_best():
     """Those whose own interval reaches its AUC, said to count generously: 0.93 and 0.91 of 0.92."""
     text = " ".join(comparison_words(_table(), REFERENCE))
     assert "bagging + <random> leads, with an AUC of 0.92." in text
-    assert "Of the other 4, 1 cannot be told from it: their own 95 % intervals reach" in text
+    assert "The own 95 % interval of 1 of the 4 others reaches that AUC, so it may" in text
     assert "counts generously" in text
 
 
@@ -153,8 +154,50 @@ def test_words_pair_the_best_with_all_where_it_is_the_reference():
     """Then the paired differences are differences from the best."""
     text = " ".join(comparison_words(_table(reference_auc=0.95), REFERENCE))
     assert "forest + random leads, with an AUC of 0.95; it is also the reference." in text
-    assert "Of the other 4, 2 cannot be told from it" in text
-    assert "own 95 % intervals" not in text
+    assert "1 of the 4 others is better than it, 1 is worse than it and 2 cannot" in text
+    assert "own 95 % interval" not in text
+
+
+@pytest.mark.parametrize(
+    ("differences", "said"),
+    [
+        ([0.01], "m0 + random cannot be told from it."),
+        ([0.2], "m0 + random is better than it."),
+        ([0.01, -0.01], "neither of the 2 others can be told from it."),
+        ([-0.2, -0.3], "both others are worse than it."),
+        ([0.2, 0.01], "1 of the 2 others is better than it and 1 cannot be told from it."),
+        ([0.01, -0.01, 0.0], "none of the 3 others can be told from it."),
+        ([0.2, 0.3, 0.2], "all others are better than it."),
+        (
+            [0.2, 0.2, -0.2, -0.2, 0.0, 0.0],
+            "2 of the 6 others are better than it, 2 are worse than it and 2 cannot be told from "
+            "it.",
+        ),
+    ],
+)
+def test_words_read_well_for_one_two_and_many(differences, said):
+    """A single other is named; a class that is empty is not spoken of."""
+    rows = [_row("forest", "random", 0.95, math.nan)]
+    rows += [_row(f"m{k}", "random", 0.7, difference) for k, difference in enumerate(differences)]
+    words = comparison_words(pd.DataFrame(rows), REFERENCE)
+    assert (
+        words[1] == f"Both by AUC and by the held-out deposits in the best 5 % of the area, {said}"
+    )
+    assert ("Cannot be told means" in words[-1]) == ("told from" in said)
+
+
+def test_words_tell_two_figures_apart_where_they_disagree():
+    """Better by AUC, and not told apart by what the best ground holds."""
+    row = _row("svm", "random", 0.9, 0.2) | {"difference_capture_0.05_low": -0.1}
+    table = pd.DataFrame([row, _row("forest", "random", 0.7, math.nan)])
+    assert comparison_words(table, REFERENCE) == [
+        "Of 2 workflows, svm + random leads, with an AUC of 0.90.",
+        "The reference is forest + random.",
+        "By AUC, svm + random is better than it.",
+        "By the held-out deposits in the best 5 % of the area, svm + random cannot be told from "
+        "it.",
+        "Cannot be told means that the 95 % interval of the paired difference holds 0.",
+    ]
 
 
 def test_words_name_the_best_control_and_not_the_consensus_as_best():
@@ -240,7 +283,7 @@ def test_many_workflows_are_charted_in_part_and_tabled_in_full(compared, read_pa
     rows[70]["workflow"] = REFERENCE
     table = pd.concat([pd.DataFrame(rows), _table().query("role != 'workflow'")], ignore_index=True)
     page = read_page(render_comparison(dataclasses.replace(compared, table=table)))
-    assert "59 further workflows are in the table below." in page.text
+    assert "59 further rows are in the table below." in page.text
     assert all(f"m{k} + random" in page.text for k in range(80) if k != 70)
 
 

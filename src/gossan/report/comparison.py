@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -181,12 +181,13 @@ def comparison_words(table: pd.DataFrame, reference: str) -> list[str]:
     ...     "difference_auc_low": [nan, -0.1, -0.4], "difference_auc_high": [nan, 0.05, -0.2],
     ...     "difference_capture_0.05_low": [nan, -0.2, -0.5],
     ...     "difference_capture_0.05_high": [nan, 0.2, 0.0]})
-    >>> print(comparison_words(table, "a")[0])
+    >>> for sentence in comparison_words(table, "a"):
+    ...     print(sentence)
     Of 3 workflows, a leads, with an AUC of 0.90; it is also the reference.
-    >>> print(comparison_words(table, "a")[1])
-    Of the other 2, 1 cannot be told from it: the 95 % interval of the paired difference in AUC
-    holds 0. None is better and 1 is worse by AUC; none is better and none is worse by capture in
-    the top 5 % of the area.
+    By AUC, 1 of the 2 others is worse than it and 1 cannot be told from it.
+    By the held-out deposits in the best 5 % of the area, neither of the 2 others can be told from
+    it.
+    Cannot be told means that the 95 % interval of the paired difference holds 0.
     """
     workflows = table[table["role"] == "workflow"]
     best, rivals = workflows.iloc[0], workflows.iloc[1:]
@@ -194,20 +195,15 @@ def comparison_words(table: pd.DataFrame, reference: str) -> list[str]:
     if not len(rivals):
         sentences = [f"A single workflow was run: {lead}."]
     elif best["workflow"] == reference:
-        sentences = [
-            f"Of {len(workflows)} workflows, {lead}; it is also the reference.",
-            f"Of the other {len(rivals)}, {_told(rivals)}",
-        ]
+        sentences = [f"Of {len(workflows)} workflows, {lead}; it is also the reference."]
     else:
-        others = workflows[workflows["workflow"] != reference]
-        near = int((rivals["auc_high"] >= best["auc_background"]).sum())
-        sentences = [
-            f"Of {len(workflows)} workflows, {lead}.",
-            f"Of the other {len(rivals)}, {_number_word(near)} cannot be told from it: their own "
-            "95 % intervals reach its AUC. That ignores that all were tried on the same deposits, "
-            "and so counts generously.",
-            f"Of the {len(others)} besides the reference, {reference}, {_told(others)}",
-        ]
+        sentences = [f"Of {len(workflows)} workflows, {lead}."]
+        if len(rivals) > 1:
+            near = int((rivals["auc_high"] >= best["auc_background"]).sum())
+            sentences.append(_within_reach(near, len(rivals)))
+        sentences.append(f"The reference is {reference}.")
+    if len(rivals):
+        sentences += _told(workflows[workflows["workflow"] != reference])
     controls = table[table["role"] == "control"]
     if len(controls):
         control = controls.sort_values("auc_background", ascending=False, kind="stable").iloc[0]
@@ -286,27 +282,57 @@ def _marks(rows: pd.DataFrame, reference: str, difference: str) -> list[str]:
     ]
 
 
-def _told(rows: pd.DataFrame) -> str:
-    """Say how many of some workflows can be told from the reference."""
-    standing = _standing(rows)
-    captures = _standing(rows, "difference_capture_0.05")
-    finds_more, finds_less = captures.count(1), captures.count(-1)
-    better, worse = standing.count(1), standing.count(-1)
-    same = len(standing) - better - worse
-    return (
-        f"{_number_word(same)} cannot be told from it: the 95 % interval of the paired difference "
-        f"in AUC holds 0. {_are(better).capitalize()} better and {_are(worse)} worse by AUC; "
-        f"{_are(finds_more)} better and {_are(finds_less)} worse by capture in the top 5 % of the "
-        "area."
+def _within_reach(near: int, rivals: int) -> str:
+    """Say how many of the workflows behind the best may be as good, each by its own interval."""
+    if near == 0:
+        return "No other workflow's own 95 % interval reaches that AUC."
+    said = (
+        "The own 95 % interval of 1 {} reaches that AUC, so it may be as good."
+        if near == 1
+        else f"The own 95 % intervals of {near} {{}} reach that AUC, so they may be as good."
+    )
+    return said.format(f"of the {rivals} others") + (
+        " This ignores that all were tried on the same deposits, and so counts generously."
     )
 
 
-def _number_word(count: int) -> str:
-    return "none" if count == 0 else str(count)
+def _told(rows: pd.DataFrame) -> list[str]:
+    """Say how many of some workflows can be told from the reference."""
+    auc, capture = (_standing(rows, f"difference_{name}") for name in ("auc", "capture_0.05"))
+    by_auc, by_capture = (_counted(standing, rows["workflow"]) for standing in (auc, capture))
+    deposits = "by the held-out deposits in the best 5 % of the area"
+    said = (
+        [f"Both by AUC and {deposits}, {by_auc}."]
+        if by_auc == by_capture
+        else [f"By AUC, {by_auc}.", f"{deposits.capitalize()}, {by_capture}."]
+    )
+    if 0 in (*auc, *capture):
+        said.append("Cannot be told means that the 95 % interval of the paired difference holds 0.")
+    return said
 
 
-def _are(count: int) -> str:
-    return f"{_number_word(count)} {'is' if count < 2 else 'are'}"
+def _counted(standing: Sequence[int], names: Iterable[str]) -> str:
+    """Workflows counted by how they stand to the reference, as a clause."""
+    number = len(standing)
+    if number == 1:
+        (name,) = names
+        return f"{name} {_IS[standing[0]]} it"
+    if set(standing) == {0}:
+        return f"{'neither' if number == 2 else 'none'} of the {number} others can be told from it"
+    if len(set(standing)) == 1:
+        return f"{'both' if number == 2 else 'all'} others are {_IS[standing[0]][3:]} it"
+    counts = [(standing.count(sign), _IS[sign]) for sign in _IS if sign in standing]
+    (first, is_so), *rest = counts
+    said = [f"{first} of the {number} others {_agreeing(first, is_so)} it"]
+    said += [f"{count} {_agreeing(count, is_so)} it" for count, is_so in rest]
+    return f"{', '.join(said[:-1])} and {said[-1]}"
+
+
+_IS = {1: "is better than", -1: "is worse than", 0: "cannot be told from"}
+
+
+def _agreeing(count: int, is_so: str) -> str:
+    return is_so if count == 1 else is_so.replace("is ", "are ", 1)
 
 
 def _bounds(table: pd.DataFrame, name: str) -> list[tuple[float, float]]:
@@ -359,7 +385,8 @@ def _order_section(inputs: ComparisonInputs) -> dict[str, Any]:
         | (table["workflow"] == inputs.reference)
     ]
     left_out = len(table) - len(shown)
-    rest = f" {left_out} further workflows are in the table below." if left_out else ""
+    rows = "1 further row is" if left_out == 1 else f"{left_out} further rows are"
+    rest = f" {rows} in the table below." if left_out else ""
     return {"chart": _workflow_chart(shown, inputs.reference, rest)}
 
 
@@ -367,7 +394,7 @@ def _workflow_chart(shown: pd.DataFrame, reference: str, rest: str = "") -> Pict
     return picture(
         as_svg,
         figures.workflow_plot(shown, reference=reference),
-        "AUC and capture of the best workflows, the controls and the consensus",
+        "AUC and held-out deposits in the best 5 % of the area, by workflow",
         "Figures on held-out deposits with 95 % deposit-cluster bootstrap intervals. All rows "
         "share the same deposits, so overlapping intervals do not show that two rows are alike: "
         f"paired differences do.{rest}",

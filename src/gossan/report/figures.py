@@ -239,7 +239,7 @@ def risk_return(targets: gpd.GeoDataFrame, letters: Sequence[str] = ()) -> Figur
 
 
 def workflow_plot(table: pd.DataFrame, *, reference: str) -> Figure:
-    """Rank workflows by AUC and by capture in the top 5 %, each with its 95 % interval.
+    """Rank workflows by AUC and by deposits in the best 5 % of the area, with 95 % intervals.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def workflow_plot(table: pd.DataFrame, *, reference: str) -> Figure:
                         table.loc[of_role, middle], rows[of_role], label=role, zorder=3, **symbol
                     )
         auc.set(xlabel="AUC against background")
-        capture.set(xlabel="capture in the top 5 %")
+        capture.set(xlabel="held-out deposits in the best 5 % of the area")
         capture.xaxis.set_major_formatter(PERCENT)
         auc.set_yticks(rows, [shortened(name) for name in table["workflow"]])
         auc.set_ylim(len(table) - 0.4, -0.6)
