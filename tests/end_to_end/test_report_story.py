@@ -1,7 +1,9 @@
 """A geologist asks more of a finished run, and the report tells all of it."""
 
+import html
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -63,6 +65,43 @@ def test_what_is_asked_becomes_a_chapter(gossan, study_file):
     study_file.write_text(settings.replace("footprint = 3", "footprint = 1"))
     assert gossan("run", study_file).returncode == 0
     assert chapters(report) == set()
+
+
+def test_a_comparison_without_the_studys_own_method_says_so(gossan, study_file):
+    """On the terminal, on its page and in the report; the command given there mends it."""
+    missed = "The study's own method, extra-trees, is not among those compared"
+    named = "--methods weights-of-evidence,logistic-regression --negatives default"
+    assert gossan("run", study_file).returncode == 0
+    folder = next((study_file.parent / "runs").iterdir())
+    pages = [folder / "comparison.html", folder / "report.html"]
+    told = gossan("compare", study_file, *named.split(), "--no-controls", "--draws", "1")
+    assert told.returncode == 0, told.stderr
+    assert f"{missed}: " in told.stdout
+    assert "against weights-of-evidence × default instead" in told.stdout
+    options = named.replace("--methods ", "--methods extra-trees,") + " --draws 1 --no-controls"
+    for page in pages:
+        text = html.unescape(page.read_text(encoding="utf-8"))
+        assert missed in text
+        assert f"<code>gossan compare study.toml {options}</code>" in text
+    (command,) = re.findall(r"^  gossan (compare .*)$", told.stdout, re.M)
+    assert command == f"compare {shlex.quote(str(study_file))} {options}"
+    told = gossan(*shlex.split(command))
+    assert told.returncode == 0, told.stderr
+    assert "reference: extra-trees × default" in told.stdout
+    assert all(missed not in said for said in (told.stdout, *(p.read_text() for p in pages)))
+
+
+def test_a_comparison_of_an_older_version_is_still_a_chapter(gossan, study_file):
+    """Its record does not say whether the study's own method was left out."""
+    assert gossan("run", study_file).returncode == 0
+    options = ("--methods", "logistic-regression", "--negatives", "default", "--no-controls")
+    assert gossan("compare", study_file, *options).returncode == 0
+    folder = next((study_file.parent / "runs").iterdir())
+    record = io.read_json(folder / "comparison.json")
+    del record["with_own"]
+    io.write_json(folder / "comparison.json", record)
+    assert gossan("run", study_file).returncode == 0
+    assert "comparison" in chapters(folder / "report.html")
 
 
 def test_what_was_found_is_told_where_the_report_is_of_another_study(gossan, study_file):

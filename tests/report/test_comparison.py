@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gossan.report import ComparisonInputs, render_comparison
+from gossan.report import ComparisonInputs, OwnLeftOut, render_comparison
 from gossan.report.comparison import comparison_words, heat_map, workflow_table
 from gossan.report.figures import workflow_plot
 from gossan.report.theme import contrast
@@ -107,6 +107,16 @@ def test_every_row_is_in_the_table_and_every_failure_is_told(page):
     for name in _table()["workflow"]:
         assert name in page.text
     assert "12 cells are left; take a smaller buffer." in page.text
+
+
+def test_a_study_whose_own_method_was_not_compared_is_told(compared, page, read_page):
+    """Before any figure, with the reference taken instead and the command that mends it."""
+    left_out = OwnLeftOut("extra-trees", REFERENCE, "gossan compare <b>.toml --methods svm")
+    told = read_page(render_comparison(dataclasses.replace(compared, own_left_out=left_out))).text
+    assert "The study's own method, extra-trees, is not among those compared" in told
+    assert f"differences are taken against {REFERENCE} instead" in told
+    assert "gossan compare <b>.toml --methods svm" in told
+    assert "own method" not in page.text
 
 
 def test_the_page_warns_of_picking_the_best_of_many(page):

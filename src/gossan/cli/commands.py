@@ -463,7 +463,7 @@ def compare(
     output: Output = None,
 ) -> None:
     """Compare methods and negatives on the same folds: one honest table, consensus, agreement."""
-    from gossan.pipeline import compare_study, comparison_table
+    from gossan.pipeline import compare_study, comparison_table, own_left_out
     from gossan.study import read_study
 
     settings = read_study(study)
@@ -481,7 +481,7 @@ def compare(
             progress=progress,
         )
         report = _renewed_report(settings, output, progress)
-    print_comparison(path, comparison_table(path))
+    print_comparison(path, comparison_table(path), own_left_out(settings, path, study, output))
     print_report(report)
 
 

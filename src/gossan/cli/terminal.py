@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from gossan.pipeline import AnaloguesFound, Explanation, Predicted, RegionsFound
+    from gossan.report import OwnLeftOut
 
 _MOSTLY_UNLIKE = 0.5
 # Where the output is no terminal, lines are as long as they are.
@@ -139,8 +140,8 @@ def _seen_from(file: Path, study: Path) -> str:
     return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
 
 
-def print_comparison(path: Path, table: pd.DataFrame) -> None:
-    """A comparison's table, what was not run, and where its files are."""
+def print_comparison(path: Path, table: pd.DataFrame, left_out: OwnLeftOut | None) -> None:
+    """A comparison's table, what was left out or not run, and where its files are."""
     import pandas as pd
 
     from gossan import io
@@ -162,7 +163,6 @@ def print_comparison(path: Path, table: pd.DataFrame) -> None:
             "AUC": with_interval("auc_background"),
             "in 5 %": with_interval("capture_0.05"),
             "AUC − reference": with_interval("difference_auc"),
-            "selectivity": table["selectivity"],
         }
     )
     out.print(
@@ -170,6 +170,13 @@ def print_comparison(path: Path, table: pd.DataFrame) -> None:
         f"cells; reference: {plain(record['reference'])}. In brackets: 95 % intervals."
     )
     print_table(shown)
+    out.print(
+        "AUC: how often a held-out deposit outranks other ground, by chance 0.50. In 5 %: share of "
+        "the held-out deposits in the best 5 % of the area, by chance 0.05. Where the interval of "
+        "the difference holds 0, the two cannot be told apart."
+    )
+    if left_out is not None:
+        out.print(f"\n[bold]{plain(left_out.words)}[/]\n  {plain(left_out.command)}")
     for failure in record["failed"]:
         err.print(f"[yellow]Not run:[/] {plain(failure['workflow'])}: {plain(failure['reason'])}")
     out.print(f"\nComparison: [bold]{plain(path / 'comparison.html')}[/]")

@@ -2,7 +2,12 @@
 
 from gossan.pipeline.analogues import AnaloguesFound, analogues_study
 from gossan.pipeline.annotate import annotate_study
-from gossan.pipeline.compare import compare_study, comparison_table, study_workflows
+from gossan.pipeline.compare import (
+    compare_study,
+    comparison_table,
+    own_left_out,
+    study_workflows,
+)
 from gossan.pipeline.demo import run_demo
 from gossan.pipeline.explain import (
     Explanation,
@@ -46,6 +51,7 @@ __all__ = [
     "layers_by_blocks",
     "map_contributions",
     "other_occurrences",
+    "own_left_out",
     "predict_study",
     "pretrain_study",
     "read_deposits",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ from gossan.exceptions import StudyError, SurveyDataWarning
 from gossan.labels import AllUnlabelled, NegativeSampler
 from gossan.methods import METHODS, SAMPLERS, make_model, make_sampler
 from gossan.mistakes import suggest
-from gossan.pipeline.folder import Progress, RunFolder, run_folder
+from gossan.pipeline.folder import Progress, RunFolder, other_folder, run_folder
 from gossan.pipeline.inputs import OpenStudy, opened
 from gossan.pipeline.keys import hash_of
 from gossan.pipeline.settings import (
@@ -31,6 +33,7 @@ from gossan.pipeline.settings import (
 )
 from gossan.report import (
     ComparisonInputs,
+    OwnLeftOut,
     agreement_style,
     area_thresholds,
     decision_facts,
@@ -107,6 +110,9 @@ def compare_study(
     path = run_folder(study, output)
     check_settings(study)
     workflows = study_workflows(study, methods, negatives, draws=draws, variants=variants)
+    options = None
+    if all(workflow.method != study.method.name for workflow in workflows):
+        options = _with_own(study, workflows, negatives, reference, controls, draws, variants)
     reference = _reference(study, workflows, reference)
     if controls:
         method = next(w.method for w in workflows if w.name == reference)
@@ -126,12 +132,13 @@ def compare_study(
             n_jobs=n_jobs,
             progress=at_hand.run.steps("comparison"),
         )
+        decisions = count_decisions(at_hand.labels)
         with at_hand.run.making(_SHOWN, at_hand.keys["evaluation"], _OUTPUTS):
-            _write(study, path, found, at_hand.deposits, count_decisions(at_hand.labels))
+            _write(study, path, found, at_hand.deposits, decisions, options)
     return path
 
 
-def comparison_shown(at_hand: OpenStudy) -> dict[str, Any]:
+def comparison_shown(study: Study, at_hand: OpenStudy) -> dict[str, Any]:
     """The table and the reference of :func:`compare_study` on a study as it is, where it was run.
 
     Of a comparison of older evidence, labels, folds, method or negatives nothing is shown.
@@ -139,7 +146,32 @@ def comparison_shown(at_hand: OpenStudy) -> dict[str, Any]:
     if not at_hand.run.holds(_SHOWN, at_hand.keys["evaluation"], _OUTPUTS):
         return {}
     told = io.read_json(at_hand.run.path / "comparison.json")
-    return {"comparison": pd.DataFrame(told["workflows"]), "reference": told["reference"]}
+    return {
+        "comparison": pd.DataFrame(told["workflows"]),
+        "reference": told["reference"],
+        "own_left_out": _left_out(
+            study, told["reference"], told.get("with_own"), _named(study, at_hand.run.path)
+        ),
+    }
+
+
+def own_left_out(
+    study: Study, path: Path, typed: Path, output: Path | None = None
+) -> OwnLeftOut | None:
+    """What to tell where :func:`compare_study` was given methods without the study's own.
+
+    Parameters
+    ----------
+    study : Study
+    path : Path
+        The run folder.
+    typed, output : path
+        The study and the run folder as they were typed.
+    """
+    told = io.read_json(path / "comparison.json")
+    command = shlex.quote(str(typed))
+    command += "" if output is None else f" --output {shlex.quote(str(output))}"
+    return _left_out(study, told["reference"], told.get("with_own"), command)
 
 
 def study_workflows(
@@ -334,6 +366,44 @@ def _reference(study: Study, workflows: Sequence[Workflow], name: str | None) ->
     return wanted if wanted in names else (own or names)[0]
 
 
+def _with_own(
+    study: Study,
+    workflows: Sequence[Workflow],
+    negatives: Sequence[str] | None,
+    reference: str | None,
+    controls: bool,
+    draws: int,
+    variants: Sequence[Mapping[str, Any]],
+) -> str:
+    """The options of `gossan compare` for the same comparison with the study's own method too."""
+    methods = dict.fromkeys([study.method.name, *(workflow.method for workflow in workflows)])
+    words = ["--methods", ",".join(methods)]
+    if negatives is not None:
+        words += ["--negatives", ",".join(negatives)]
+    if reference is not None:
+        words += ["--reference", reference]
+    for variant in variants:
+        settings = {k: v if isinstance(v, str) else json.dumps(v) for k, v in variant.items()}
+        words += ["--set", ",".join(f"{name}={value}" for name, value in settings.items())]
+    if draws != DRAWS:
+        words += ["--draws", str(draws)]
+    return shlex.join(words if controls else [*words, "--no-controls"])
+
+
+def _left_out(study: Study, reference: str, options: str | None, named: str) -> OwnLeftOut | None:
+    """What to tell of a comparison without the study's own method, the study named as typed."""
+    if options is None:
+        return None
+    return OwnLeftOut(study.method.name, reference, f"gossan compare {named} {options}")
+
+
+def _named(study: Study, path: Path) -> str:
+    """The study as it is typed beside its file, with a run folder that is not the usual one."""
+    output = other_folder(study, path)
+    named = shlex.quote(study.path.name)
+    return named if output is None else f"{named} --output {shlex.quote(output)}"
+
+
 def _store(study: Study, run: RunFolder, labels: str) -> io.ArrayFolder:
     """Finished pieces of all comparisons of the same evidence, labels and folds."""
     return io.ArrayFolder(run.path / ".stages" / "comparison" / _made_of(study, labels)[:16])
@@ -349,6 +419,7 @@ def _write(
     found: Comparison,
     deposits: gpd.GeoDataFrame,
     decisions: dict[str, int],
+    with_own: str | None,
 ) -> None:
     with io.replacing(path / "comparison.csv") as partial:
         found.table.to_csv(partial, index=False, float_format="%.6g")
@@ -357,6 +428,7 @@ def _write(
         {
             "study": study.name,
             "reference": found.reference,
+            "with_own": with_own,
             "n_deposits": found.n_deposits,
             "n_cells": found.n_cells,
             "folds": found.n_folds,
@@ -378,6 +450,7 @@ def _write(
         consensus=found.consensus,
         agreement=found.agreement,
         failed=found.failed,
+        own_left_out=_left_out(study, found.reference, with_own, _named(study, path)),
     )
     io.write_text(path / "comparison.html", render_comparison(inputs))
 

@@ -165,6 +165,13 @@ def seen_from(folder: Path, file: Path) -> str:
         return str(file.resolve())
 
 
+def other_folder(study: Study, path: Path) -> str | None:
+    """A run folder that is not the study's usual one, as seen from the study file."""
+    if path.resolve() == run_folder(study).resolve():
+        return None
+    return seen_from(study.path.resolve().parent, path)
+
+
 def refuse_unwritable(file: Path, what: str) -> None:
     """Raise unless weights can be written there: an hour's learning must have a place to go to."""
     if file.suffix != ".safetensors" or file.is_dir():

@@ -19,7 +19,7 @@ from gossan.grid import Grid
 from gossan.methods import METHODS
 from gossan.pipeline.analogues import searches_shown
 from gossan.pipeline.compare import comparison_shown
-from gossan.pipeline.folder import MAP, Progress, RunFolder, model_files, run_folder, seen_from
+from gossan.pipeline.folder import MAP, Progress, RunFolder, model_files, other_folder, run_folder
 from gossan.pipeline.inputs import OpenStudy, opened, study_decisions
 from gossan.pipeline.keys import shown_digests, stage_keys, versions
 from gossan.pipeline.learnt import learnt_stage
@@ -107,7 +107,7 @@ def write_report(study: Study, at_hand: OpenStudy) -> Path:
         "analogues": AnaloguesShown(
             **likeness_stage(study, at_hand), searches=searches_shown(study, at_hand)
         ),
-        **comparison_shown(at_hand),
+        **comparison_shown(study, at_hand),
     }
     start = time.perf_counter()
     run.progress("report", 0, 1)
@@ -161,17 +161,10 @@ def _inputs(
         truth=None if truth is None else truth_table(score, truth).reset_index(),
         hidden=None if truth is None else truth[~truth["known"]],
         study_file=study.path.name,
-        output=_other_folder(study, path),
+        output=other_folder(study, path),
         resolution=median_resolution(evidence) * Grid.from_dataarray(evidence).metres_per_unit,
         **chapters,
     )
-
-
-def _other_folder(study: Study, path: Path) -> str | None:
-    """A run folder that is not the study's usual one, as seen from the study file."""
-    if path.resolve() == run_folder(study).resolve():
-        return None
-    return seen_from(study.path.resolve().parent, path)
 
 
 def keep_truth(at_hand: OpenStudy, truth: gpd.GeoDataFrame) -> None:

@@ -6,6 +6,7 @@ from gossan.report.contributions import contribution_maps, contribution_range
 from gossan.report.html import render_report
 from gossan.report.inputs import (
     AnaloguesShown,
+    OwnLeftOut,
     PretrainingShown,
     RegionsShown,
     ReportInputs,
@@ -34,6 +35,7 @@ from gossan.report.words import Verdict, coordinate, decision_facts, headline, v
 __all__ = [
     "AnaloguesShown",
     "ComparisonInputs",
+    "OwnLeftOut",
     "PretrainingShown",
     "RegionsShown",
     "ReportInputs",

@@ -14,6 +14,7 @@ import xarray as xr
 from matplotlib.colors import to_hex
 
 from gossan.report import figures, maps, tables
+from gossan.report.inputs import OwnLeftOut
 from gossan.report.page import Picture, picture, render_page
 from gossan.report.tables import Column, Table
 from gossan.report.theme import INK, SCORE_COLOURS, as_png, as_svg, contrast
@@ -83,6 +84,8 @@ class ComparisonInputs:
         ``(y, x)`` share of the workflows in whose top 5 % a cell lies, with a CRS.
     failed : sequence of (str, str)
         Workflows that could not be run, and why: shown, never dropped.
+    own_left_out : OwnLeftOut, optional
+        Where the study's own method is not among the workflows.
     """
 
     study_name: str
@@ -93,6 +96,7 @@ class ComparisonInputs:
     consensus: xr.DataArray | None = None
     agreement: xr.DataArray | None = None
     failed: Sequence[tuple[str, str]] = ()
+    own_left_out: OwnLeftOut | None = None
 
 
 class HeatCell(NamedTuple):

@@ -177,6 +177,34 @@ class AnaloguesShown:
 
 
 @dataclass(frozen=True)
+class OwnLeftOut:
+    """That a comparison lacks the study's own method, and what adds it.
+
+    Parameters
+    ----------
+    method : str
+        The study's own, by its name in the catalogue.
+    reference : str
+        The workflow that differences are taken against instead.
+    command : str
+        What is typed to compare that method too.
+    """
+
+    method: str
+    reference: str
+    command: str
+
+    @property
+    def words(self) -> str:
+        """A paragraph to put before the command."""
+        return (
+            f"The study's own method, {self.method}, is not among those compared: nothing here "
+            "says whether another would do better than it, and differences are taken against "
+            f"{self.reference} instead. This command adds it, and computes nothing twice:"
+        )
+
+
+@dataclass(frozen=True)
 class ReportInputs:
     """Everything a report shows. Only the first five fields are needed; the rest adds sections.
 
@@ -227,6 +255,8 @@ class ReportInputs:
         Workflows compared on the same folds, as :class:`ComparisonInputs` holds them.
     reference : str, optional
         The workflow that their differences are taken against.
+    own_left_out : OwnLeftOut, optional
+        Where the study's own method is not among the workflows.
     settings : mapping
         The study file, nested.
     provenance : mapping
@@ -261,6 +291,7 @@ class ReportInputs:
     analogues: AnaloguesShown | None = None
     comparison: pd.DataFrame | None = None
     reference: str | None = None
+    own_left_out: OwnLeftOut | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[str] = ()
