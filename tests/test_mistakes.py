@@ -98,3 +98,19 @@ def test_a_missing_file_has_its_neighbours_told(tmp_path, names, said) -> None:
     for name in names:
         (tmp_path / name).touch()
     assert nearest_file(tmp_path / "gravity.tif").endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("KSA_raw_data.parquet", "Did you mean 'moved.parquet'?"),
+        ("KSA_validaton.parquet", "Did you mean 'KSA_validation.parquet'?"),
+    ],
+)
+def test_a_file_named_for_something_else_is_meant_only_where_it_is_a_slip(
+    tmp_path, missing, said
+) -> None:
+    """The deposits' file is no hint for samples that were moved, unless a letter is missing."""
+    for name in ("KSA_validation.parquet", "moved.parquet"):
+        (tmp_path / name).touch()
+    assert nearest_file(tmp_path / missing, {tmp_path / "KSA_validation.parquet"}).endswith(said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeGuard, get_args, get_origin
@@ -64,12 +65,18 @@ def check_setting(owner: str, parameter: str, value: Any, expected: Any) -> None
         raise StudyError(f"{owner} cannot use {parameter} = {value!r}: {wanted}.") from None
 
 
-def nearest_file(path: Path) -> str:
-    """A hint for a missing file: the nearest name in its folder, or that the folder is missing."""
+def nearest_file(path: Path, taken: Collection[Path] = ()) -> str:
+    """A hint for a missing file: the nearest name in its folder, or that the folder is missing.
+
+    Of files that are ``taken``, named for something else, only one that spells almost the same is
+    meant.
+    """
     if not path.parent.is_dir():
         return f" The folder {path.parent} does not exist."
     names = [entry.name for entry in path.parent.iterdir()]
-    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    free = [name for name in names if path.parent / name not in taken]
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.9)
+    near = near or difflib.get_close_matches(path.name, free, n=1, cutoff=0.5)
     if near:
         return f" Did you mean {near[0]!r}?"
     others = {0: "no file", 1: "1 other file"}.get(len(names), f"{len(names)} other files")

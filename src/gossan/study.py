@@ -423,7 +423,10 @@ class Study(_Table):
         found = sorted(Path(match) for match in glob.glob(str(pattern)))  # noqa: PTH207
         if found:
             return found
-        raise StudyError(f"{self._path}: file not found: {path}.{nearest_file(path)}")
+        tables = [self.deposits, self.negatives.occurrences, *self.sources]
+        taken = {self._folder / table.file for table in tables if table is not None}
+        hint = nearest_file(path, taken)
+        raise StudyError(f"{self._path}: file not found: {path}.{hint}")
 
     def resolve_one(self, file: str) -> Path:
         """Absolute path of a file name that may stand for one file only.

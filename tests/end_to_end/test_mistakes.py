@@ -48,6 +48,19 @@ def test_wrong_setting(gossan, study_file, old, new, message):
     assert bool(built) == needs_cells
 
 
+def test_a_moved_file_is_not_taken_for_another_that_the_study_names(gossan, study_file):
+    """Samples and deposits are tables of like names: one does not stand for the other."""
+    folder = study_file.parent
+    text = study_file.read_text().replace("deposits.csv", "survey_deposits.csv")
+    study_file.write_text(text.replace('"samples.csv"', '"survey_samples.csv"'))
+    (folder / "deposits.csv").rename(folder / "survey_deposits.csv")
+    (folder / "samples.csv").rename(folder / "moved.csv")
+    result = gossan("run", study_file)
+    assert_clean(result)
+    assert "file not found" in result.stderr
+    assert "survey_deposits.csv" not in result.stderr
+
+
 def test_no_study_file(gossan, tmp_path):
     """A missing study file says how to get one."""
     result = gossan("run", tmp_path / "study.toml")
