@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gossan import io
+from gossan import __version__, io
 
 # The district has an element below detection in half of its samples: left out, with a warning.
 pytestmark = pytest.mark.filterwarnings("ignore::gossan.exceptions.SurveyDataWarning")
@@ -29,6 +29,22 @@ def test_paths_with_brackets_are_printed_whole(gossan, study_file, folder):
     told = gossan("new", study_file.parent, "--force")
     assert f"Wrote {study_file}" in told.stdout
     assert f"gossan check {study_file}" in told.stdout
+
+
+def test_the_version_is_told(gossan):
+    """As any command line does, without a command."""
+    told = gossan("--version")
+    assert told.returncode == 0
+    assert told.stdout == f"gossan {__version__}\n"
+
+
+def test_a_check_says_how_to_read_its_table(gossan, study_file):
+    """Every column, with what is good and what is not."""
+    told = gossan("check", study_file)
+    table, _, legend = told.stdout.partition("\ncoverage: ")
+    for column in ("resolution_ratio", "cluster", "nugget", "auc", "z"):
+        assert column in table
+        assert f"{column}: " in legend
 
 
 def test_control_characters_of_the_survey_stay_off_terminal_and_report(gossan, study_file, folder):

@@ -78,7 +78,11 @@ def test_ground_like_a_place_or_a_polygon(gossan, study_file, tmp_path, cut_depo
     ("options", "message"),
     [
         ((), "one of --like NAME, --at E N, --within FILE"),
-        (("--like", "x", "--at", "1", "2"), "one of --like NAME"),
+        (("--like", "x", "--at", "1", "2"), "--like and --at are given together"),
+        (("--like", "x", "--within", "a.geojson"), "--like and --within are given together"),
+        (("--at", "224250,2123750"), "--at 224250,2123750 has a comma: put a space between"),
+        (("--at", "224250,", "2123750"), "--at 224250, has a comma: put a space between"),
+        (("--at=224250.5,2123750",), "--at 224250.5,2123750 has a comma: put a space between"),
         (("--like", "no such mine"), "No known deposit is named 'no such mine'."),
         (("--like", "gully"), "known deposits fit 'gully'"),
         (("--at", "1", "2"), "lies outside the study, which reaches from"),

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,6 +67,7 @@ def main() -> None:
     warnings.simplefilter("always", SurveyDataWarning)
     warnings.showwarning = _warner()
     try:
+        _refuse_comma(sys.argv[1:])
         app(standalone_mode=True)
     except GossanError as error:
         err.print(f"[bold red]Error:[/] {plain(error)}")
@@ -74,6 +76,24 @@ def main() -> None:
         where = f" ({error.filename})" if error.filename else ""
         err.print(f"[bold red]Error:[/] {plain(f'{error.strerror or error}{where}')}.")
         sys.exit(1)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from gossan import __version__
+
+        out.print(f"gossan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_tell_version),
+    ] = False,
+) -> None:
+    """Options of gossan itself, before any command."""
 
 
 @app.command()
@@ -206,7 +226,9 @@ def explain(
     study: StudyFile,
     at: Annotated[
         tuple[float, float] | None,
-        typer.Option(help="EASTING NORTHING of the place, in the study's CRS."),
+        typer.Option(
+            help="EASTING NORTHING of the place, in the study's CRS, with a space between."
+        ),
     ] = None,
     maps: Annotated[
         bool, typer.Option("--maps", help="Map what each layer adds to the score.")
@@ -291,7 +313,7 @@ def analogues(
     ] = None,
     at: Annotated[
         tuple[float, float] | None,
-        typer.Option(help="EASTING NORTHING of a place, in the study's CRS."),
+        typer.Option(help="EASTING NORTHING of a place, in the study's CRS, with a space between."),
     ] = None,
     within: Annotated[
         Path | None, typer.Option(help="A vector file of polygons, such as area.geojson.")
@@ -532,6 +554,20 @@ def _settings(text: str) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             found[name] = value
     return found
+
+
+def _refuse_comma(words: list[str]) -> None:
+    """Refuse a place written as one word, which would only be called a missing argument."""
+    from gossan.exceptions import StudyError
+
+    places = [after for option, after in pairwise(words) if option == "--at"]
+    places += [word.removeprefix("--at=") for word in words if word.startswith("--at=")]
+    for place in places:
+        if "," in place:
+            raise StudyError(
+                f"--at {place} has a comma: put a space between easting and northing, and a point "
+                "before decimals."
+            )
 
 
 def _refuse_idle(

@@ -374,8 +374,24 @@ def print_run(path: Path) -> None:
 
 def print_scores(scores: pd.DataFrame) -> None:
     """How good each layer is; what it tells of known deposits where there are any."""
+    from gossan.quality.layers import REDUNDANT
+    from gossan.quality.verdicts import COARSE, NOISY, SIGNIFICANT, SPARSE
+
     known = scores[_RELEVANCE].notna().any(axis=None)
     print_table(scores.reset_index()[[*_SCORES_SHOWN, *(_RELEVANCE if known else [])]])
+    out.print(
+        f"\ncoverage: share of the area that has a value; below {SPARSE:g} is thin. "
+        "resolution_ratio: cells from one sample or pixel to the next; above "
+        f"{COARSE:g} most of the layer is interpolated. cluster: layers with one number say much "
+        f"the same (Spearman's ρ about {REDUNDANT:g} or more). nugget: share of the variation that "
+        f"is noise between neighbours; 0 is smooth, above {NOISY:g} is mostly noise."
+    )
+    if known:
+        out.print(
+            "auc: how well the layer alone ranks the known deposits above other ground; 0.5 is no "
+            f"better than chance, 1 perfect. z: how sure that is; above {SIGNIFICANT:g} it is more "
+            "than chance (1 %). Neither is held out."
+        )
 
 
 def print_table(table: pd.DataFrame) -> None:

@@ -112,8 +112,15 @@ def analogues_study(
     SurveyDataError
         If the place departs from the area's middle in no layer.
     """
-    if sum(given is not None for given in (like, at, within)) != 1:
+    chosen = {"--like": like, "--at": at, "--within": within}
+    given = [option for option, value in chosen.items() if value is not None]
+    if not given:
         raise StudyError("Say what to look for: one of --like NAME, --at E N, --within FILE.")
+    if len(given) > 1:
+        raise StudyError(
+            f"{' and '.join(given)} are given together, but a search is for one place: give one "
+            "of them. Searches for several places lie side by side in the run folder."
+        )
     if count < 1:
         raise StudyError(f"{count} areas: at least 1 is needed.")
     grid = study_grid(study)
