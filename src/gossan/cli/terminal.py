@@ -171,9 +171,9 @@ def print_comparison(path: Path, table: pd.DataFrame, left_out: OwnLeftOut | Non
     )
     print_table(shown)
     out.print(
-        "AUC: how often a held-out deposit outranks other ground, by chance 0.50. In 5 %: share of "
-        "the held-out deposits in the best 5 % of the area, by chance 0.05. Where the interval of "
-        "the difference holds 0, the two cannot be told apart."
+        "AUC: how often a held-out deposit outranks other ground, by chance 0.50.\nIn 5 %: share "
+        "of the held-out deposits in the best 5 % of the area, by chance 0.05.\nWhere the interval "
+        "of the difference holds 0, the two cannot be told apart."
     )
     if left_out is not None:
         out.print(f"\n[bold]{plain(left_out.words)}[/]\n  {plain(left_out.command)}")
@@ -380,17 +380,18 @@ def print_scores(scores: pd.DataFrame) -> None:
     known = scores[_RELEVANCE].notna().any(axis=None)
     print_table(scores.reset_index()[[*_SCORES_SHOWN, *(_RELEVANCE if known else [])]])
     out.print(
-        f"\ncoverage: share of the area that has a value; below {SPARSE:g} is thin. "
+        f"\ncoverage: share of the area that has a value; below {SPARSE:g} is thin.\n"
         "resolution_ratio: cells from one sample or pixel to the next; above "
-        f"{COARSE:g} most of the layer is interpolated. cluster: layers with one number say much "
-        f"the same (Spearman's ρ about {REDUNDANT:g} or more). nugget: share of the variation that "
-        f"is noise between neighbours; 0 is smooth, above {NOISY:g} is mostly noise."
+        f"{COARSE:g} most of the layer is interpolated.\n"
+        "cluster: layers with one number say much the same (Spearman's ρ about "
+        f"{REDUNDANT:g} or more).\nnugget: share of the variation that is noise between "
+        f"neighbours; 0 is smooth, above {NOISY:g} is mostly noise."
     )
     if known:
         out.print(
             "auc: how well the layer alone ranks the known deposits above other ground; 0.5 is no "
-            f"better than chance, 1 perfect. z: how sure that is; above {SIGNIFICANT:g} it is more "
-            "than chance (1 %). Neither is held out."
+            f"better than chance, 1 perfect.\nz: how sure that is; above {SIGNIFICANT:g} it is "
+            "more than chance (1 %). Neither is held out."
         )
 
 
