@@ -34,6 +34,8 @@ MAPS = HERE / "tables" / "method_maps.csv"
 RESULTS = HERE / "tables" / "results.csv"
 NAVIGATION = HERE.parent / "mkdocs.yml"
 
+LIKENESS = ("analogues", "masked-pretraining-analogues")
+"""Methods that negatives are nothing to."""
 STUDY_PAGE = """# The study file
 
 A study is one TOML file. `gossan new FOLDER` drafts it from the files of a survey; this page lists
@@ -257,6 +259,11 @@ def _settings(method: Method) -> str:
 
 def _negatives(method: Method) -> str:
     """What stands for barren ground unless a study says otherwise."""
+    if method.name in LIKENESS:
+        return (
+            "None: no cell stands for barren ground. All cells of the area tell what is ordinary, and "
+            "deposits alone are looked for. Others: [Negatives](../negatives.md)."
+        )
     settings = [f"`{k} = {_toml(v)}`" for k, v in method.negatives_parameters.items()]
     having = f" with {' and '.join(settings)}" if settings else ""
     draws = f", averaged over {method.draws} draws" if method.draws > 1 else ""
