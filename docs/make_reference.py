@@ -261,8 +261,8 @@ def _negatives(method: Method) -> str:
     """What stands for barren ground unless a study says otherwise."""
     if method.name in LIKENESS:
         return (
-            "None: no cell stands for barren ground. All cells of the area tell what is ordinary, and "
-            "deposits alone are looked for. Others: [Negatives](../negatives.md)."
+            "None: no cell stands for barren ground. All cells of the area tell what is ordinary, "
+            "and deposits alone are looked for. Others: [Negatives](../negatives.md)."
         )
     settings = [f"`{k} = {_toml(v)}`" for k, v in method.negatives_parameters.items()]
     having = f" with {' and '.join(settings)}" if settings else ""
