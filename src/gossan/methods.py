@@ -255,7 +255,7 @@ _ENTRIES = [
         "Averages trees with random thresholds on random layers, over ten draws of negatives.",
         "Choose it first: it is fast, needs no tuning, takes layers of any scale, gaps included, "
         "and its spread shows where draws of negatives disagree. It is the default and not the "
-        "best: `bagging-pu`, `logistic-regression`, `random-forest` and `analogues` have a better "
+        "best: `bagging-pu`, `random-forest` and `logistic-regression` have a better "
         "mean rank over the areas measured, though on most areas none of them can be told from "
         "it. Compare it with them, and where evidence is weak with weights of evidence, which "
         "learns less and may hold better.",
