@@ -236,7 +236,7 @@ def test_files_are_found_beside_the_study(tmp_path: Path) -> None:
     [
         ("deposit.csv", "Did you mean 'deposits.csv'?"),
         ("mags/*.tif", "does not exist"),
-        ("zzzzzzzzzzz.nc", "holds 1 other files"),
+        ("zzzzzzzzzzz.nc", "holds 1 other file."),
     ],
 )
 def test_a_missing_file_names_the_nearest(tmp_path: Path, file: str, said: str) -> None:

@@ -91,19 +91,6 @@ def test_a_comparison_without_the_studys_own_method_says_so(gossan, study_file):
     assert all(missed not in said for said in (told.stdout, *(p.read_text() for p in pages)))
 
 
-def test_a_comparison_of_an_older_version_is_still_a_chapter(gossan, study_file):
-    """Its record does not say whether the study's own method was left out."""
-    assert gossan("run", study_file).returncode == 0
-    options = ("--methods", "logistic-regression", "--negatives", "default", "--no-controls")
-    assert gossan("compare", study_file, *options).returncode == 0
-    folder = next((study_file.parent / "runs").iterdir())
-    record = io.read_json(folder / "comparison.json")
-    del record["with_own"]
-    io.write_json(folder / "comparison.json", record)
-    assert gossan("run", study_file).returncode == 0
-    assert "comparison" in chapters(folder / "report.html")
-
-
 def test_what_was_found_is_told_where_the_report_is_of_another_study(gossan, study_file):
     """A run, then a method that cannot be: regions are of the evidence, which is there."""
     assert gossan("run", study_file).returncode == 0

@@ -133,3 +133,12 @@ def test_names_of_regions_are_wrapped_and_stay_on_the_page():
     assert "2 (40 %)" in [text.get_text() for text in texts]
     right = figure.get_figwidth() * figure.dpi
     assert max(text.get_window_extent().x1 for text in texts) <= right
+
+
+def test_dollars_in_the_name_of_a_layer_are_dollars():
+    """And no mathematics, which may not even parse."""
+    profiles = pd.DataFrame({r"Au $\foo$": [2.0, -1.0], "Cu": [0.5, 1.0]}, index=[1, 2])
+    figure = profile_figure(profiles)
+    figure.canvas.draw()
+    told = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert any(r"$\foo$" in text for text in told)

@@ -177,7 +177,7 @@ def anomaly_maps(
         for sheet, (title, score) in zip(panels.maps, scores.items(), strict=True):
             sheet.draw_areas(score, ANOMALY_AREAS, colours)
             sheet.points(deposits, known)
-            sheet.axes.set_title(title, loc="left", pad=4)
+            sheet.axes.set_title(title, loc="left", pad=4, parse_math=False)
         first = panels.maps[0]
         first.missing = any(sheet.missing for sheet in panels.maps)
         first.legend_areas(SCORE_TITLE, ANOMALY_AREAS, colours)

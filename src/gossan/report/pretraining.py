@@ -176,7 +176,7 @@ def hidden_ground(
             _ramp_beside(panels[row][3].axes, extend="both")
             names = [f"{letter}   {_PANELS[0]}", *_PANELS[1:]]
             for panel, name in zip(panels[row], names, strict=True):
-                panel.axes.set_title(name, loc="left", pad=4)
+                panel.axes.set_title(name, loc="left", pad=4, parse_math=False)
         return figure
 
 

@@ -181,7 +181,7 @@ def profile_figure(profiles: pd.DataFrame) -> Figure:
             else f"layer {order[name]}"
             for name in names
         ]
-        axes.set_yticks(range(len(shown)), told, fontsize=7)
+        axes.set_yticks(range(len(shown)), told, fontsize=7, parse_math=False)
         axes.tick_params(length=0)
         bar = figure.colorbar(drawn, ax=axes, shrink=0.5, extend="both")
         bar.set_label("robust deviations from the area", fontsize=7.5)

@@ -350,7 +350,7 @@ class Sheet:
 
     def _text(self, across: float, down: float, text: str, **how: Any) -> None:
         options = {"fontsize": _TEXT_SIZE, "va": "center", **how}
-        self.column.text(across, -down, text, **options)
+        self.column.text(across, -down, text, parse_math=False, **options)
 
     def _scale_bar(self) -> None:
         """Two-tone bar of a round length; true along the easting at the map's middle."""

@@ -63,7 +63,6 @@ _REGION_COLOURS = (
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
-    "text.parse_math": False,  # a layer's name may hold two dollars
     "text.color": INK,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
