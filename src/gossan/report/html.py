@@ -356,8 +356,8 @@ def _near_deposits(targets: gpd.GeoDataFrame, resolution: float) -> str | None:
         f"{near} of them {'has its peak' if near == 1 else 'have their peaks'} within "
         f"{tables.distance(_HALO * resolution)} of a known deposit, {_HALO} times the resolution "
         "of the evidence, which of samples is their spacing: the same samples may stand behind "
-        "both, and what is high there may be the deposit's own halo. `min_distance` in `[targets]` "
-        "keeps farther off."
+        "both, and what is high there may be the deposit's own halo. A greater min_distance in "
+        "[targets] keeps farther off."
     )
 
 
