@@ -65,10 +65,10 @@ def test_control_characters_of_the_survey_stay_off_terminal_and_report(gossan, s
 
 def test_the_survey_is_warned_of_once_and_libraries_never(capsys):
     """Even where a thread has put back filters that let everything through."""
-    from gossan.cli.commands import _warner
+    from gossan.cli.terminal import warner
     from gossan.exceptions import SurveyDataWarning
 
-    show = _warner()
+    show = warner()
     for message in ("two deposits in one cell", "two deposits in one cell", "no units"):
         show(SurveyDataWarning(message), SurveyDataWarning, "labels.py", 1)
     show("will be deprecated", DeprecationWarning, "affine.py", 1)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gossan.cli.options import explainer_of, named, refuse_comma, refuse_idle, settings_of
 from gossan.cli.terminal import (
     ROUNDS_SHOWN,
     err,
@@ -35,6 +35,7 @@ from gossan.cli.terminal import (
     print_table,
     progress_bars,
     resumable,
+    warner,
 )
 from gossan.exceptions import GossanError, SurveyDataWarning
 
@@ -65,9 +66,9 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", SurveyDataWarning)
-    warnings.showwarning = _warner()
+    warnings.showwarning = warner()
     try:
-        _refuse_comma(sys.argv[1:])
+        refuse_comma(sys.argv[1:])
         app(standalone_mode=True)
     except GossanError as error:
         err.print(f"[bold red]Error:[/] {plain(error)}")
@@ -253,8 +254,8 @@ def explain(
     from gossan.pipeline import explain_study, layers_by_blocks, map_contributions, run_folder
     from gossan.study import read_study
 
-    _refuse_idle(at is not None, maps, cells=cells, explainer=explainer, layers=layers)
-    settings, way, count = read_study(study), _explainer(explainer or "auto"), layers or 5
+    refuse_idle(at is not None, maps, cells=cells, explainer=explainer, layers=layers)
+    settings, way, count = read_study(study), explainer_of(explainer or "auto"), layers or 5
     with resumable(), progress_bars() as progress:
         if maps:
             found = map_contributions(
@@ -492,12 +493,12 @@ def compare(
     with resumable(), progress_bars() as progress:
         path = compare_study(
             settings,
-            methods=_names(methods),
-            negatives=_names(negatives),
+            methods=named(methods),
+            negatives=named(negatives),
             reference=reference and reference.replace(" x ", " × "),
             controls=controls,
             draws=draws,
-            variants=[_settings(text) for text in variants or []],
+            variants=[settings_of(text) for text in variants or []],
             output=output,
             n_jobs=jobs,
             progress=progress,
@@ -529,87 +530,6 @@ def _renewed_report(study: Study, output: Path | None, progress: Progress) -> Pa
     except GossanError as error:
         err.print(f"[yellow]The report was not renewed:[/] {plain(error)}")
         return None
-
-
-def _names(text: str | None) -> list[str] | None:
-    """Names of a comma-separated option."""
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _settings(text: str) -> dict[str, Any]:
-    """``inner=5,pair=stack`` as settings: numbers and booleans as TOML has them, else text."""
-    import tomllib
-
-    from gossan.exceptions import StudyError
-
-    found: dict[str, Any] = {}
-    for part in text.split(","):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not (name and equals and value):
-            raise StudyError(f"--set {text!r} is no list of settings: write it as inner=5,outer=7.")
-        if name in found:
-            raise StudyError(f"--set {text!r} gives {name} twice: another --set is another row.")
-        try:
-            found[name] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[name] = value
-    return found
-
-
-def _refuse_comma(words: list[str]) -> None:
-    """Refuse a place written as one word, which would only be called a missing argument."""
-    from gossan.exceptions import StudyError
-
-    places = [after for option, after in pairwise(words) if option == "--at"]
-    places += [word.removeprefix("--at=") for word in words if word.startswith("--at=")]
-    for place in places:
-        if "," in place:
-            raise StudyError(
-                f"--at {place} has a comma: put a space between easting and northing, and a point "
-                "before decimals."
-            )
-
-
-def _refuse_idle(
-    at: bool, maps: bool, *, cells: int | None, explainer: str | None, layers: int | None
-) -> None:
-    """Refuse options of `explain` that would change nothing: whoever gives one expects it to."""
-    from gossan.exceptions import StudyError
-
-    if maps and at:
-        raise StudyError("--maps explains the whole area and --at one place: give one of them.")
-    if cells is not None and not maps:
-        raise StudyError("--cells says how many cells --maps explains: give --maps too.")
-    if explainer is not None and not (at or maps):
-        raise StudyError(
-            "--explainer says how a place or the maps are explained: give --at EASTING NORTHING "
-            "or --maps too."
-        )
-    if layers is not None and maps:
-        raise StudyError("--layers says how many layers are listed, and --maps maps every one.")
-
-
-def _explainer(name: str) -> Any:
-    """One of the explainers, or an error that lists them."""
-    from gossan.exceptions import StudyError
-    from gossan.mistakes import suggest
-
-    known = ["auto", "gradients", "shap", "removal"]
-    if name not in known:
-        raise StudyError(f"Unknown explainer {name!r}.{suggest(name, known)}")
-    return name
-
-
-def _warner() -> Callable[..., None]:
-    """Show what is said of a survey, once; filters alone do not hold where threads change them."""
-    told: set[str] = set()
-
-    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        if issubclass(category, SurveyDataWarning) and str(message) not in told:
-            told.add(str(message))
-            err.print(f"[yellow]Warning:[/] {plain(message)}")
-
-    return show
 
 
 @contextmanager

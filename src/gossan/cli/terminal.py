@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from gossan.exceptions import SurveyDataWarning
 from gossan.printable import printable
 
 if TYPE_CHECKING:
@@ -467,3 +468,15 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[stage], completed=done, total=total)
 
         yield report
+
+
+def warner() -> Callable[..., None]:
+    """Show what is said of a survey, once; filters alone do not hold where threads change them."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, SurveyDataWarning) and str(message) not in told:
+            told.add(str(message))
+            err.print(f"[yellow]Warning:[/] {plain(message)}")
+
+    return show
