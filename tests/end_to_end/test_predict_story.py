@@ -3,8 +3,10 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
+from pandas.testing import assert_frame_equal
 from sklearn.preprocessing import StandardScaler
 
 import gossan as gs
@@ -52,6 +54,14 @@ def test_a_model_maps_another_area(gossan, study_file, other):
     )
     assert (folder / "predicted.png").read_bytes().startswith(b"\x89PNG")
     assert told["strange_layers"] == []
+    targets = io.read_targets(folder / "predicted.gpkg")
+    assert len(targets) == told["targets"] > 5
+    assert (targets["nearest_deposit"] == "").all()  # the study names none
+    at = targets["row"], targets["column"]
+    np.testing.assert_array_equal(targets["unlike"], unlike[at])
+    np.testing.assert_array_equal(targets["score"], expected.to_numpy()[at])
+    assert (targets["unlike"] > 0.95).sum() == told["targets_unlike"]
+    assert f"{len(targets)} targets, " in result.stdout
     assert not told["own_study"]
     assert not told["one_value"]
     again = gossan("predict", trained / "model", other, "--allow-missing")
@@ -72,6 +82,9 @@ def test_the_area_it_learnt_is_mostly_like_it(gossan, study_file):
         with rasterio.open(trained / name) as file:
             maps.append(file.read())
     np.testing.assert_array_equal(*maps)
+    proposed = [io.read_targets(trained / f"{name}.gpkg") for name in ("predicted", "targets")]
+    shared = ["rank", "row", "column", "score", "nearest_deposit", "distance_m"]
+    assert_frame_equal(*(pd.DataFrame(targets[shared]) for targets in proposed))
     study_file.write_text(study_file.read_text().replace("n_estimators = 20", "n_estimators = 10"))
     result = gossan("predict", trained, study_file)
     assert "no deposit of this study as it is was held out" in " ".join(result.stdout.split())
@@ -113,6 +126,7 @@ def test_a_map_of_one_value_is_called_so(gossan, study_file, other):
     result = gossan("predict", run_of(study_file), other, "--allow-missing")
     assert result.returncode == 0, result.stderr
     assert "The map has one value: the model cannot tell this ground apart." in result.stdout
+    assert "No targets: no ground stands out" in result.stdout
     assert re.search(r"\b1 of \d+ layers are not what", " ".join(result.stderr.split()))
     assert io.read_json(run_of(other) / "predicted.json")["one_value"]
 

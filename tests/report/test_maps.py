@@ -310,7 +310,13 @@ def test_a_model_from_elsewhere_is_drawn_beside_what_it_never_saw():
     grid = Grid.from_bounds((0, 0, 500, 100), 100, "EPSG:32650")
     unlike = grid.to_dataarray(np.array([[0.2, 0.6, 0.9, 0.99, np.nan]], dtype="f4"))
     score = grid.to_dataarray(np.array([[0.1, 0.2, 0.3, 0.4, np.nan]], dtype="f4"))
-    figure = predicted_maps(score, unlike)
+    peaks = {"rank": [1, 2], "easting": [350.0, 50.0], "northing": [50.0, 50.0]}
+    targets = gpd.GeoDataFrame(peaks, geometry=gpd.points_from_xy([350, 50], [50, 50]), crs=32650)
+    figure = predicted_maps(score, unlike, targets)
+    words = _words(figure)
+    assert words.count("1") == words.count("2") == 2  # on both maps
+    assert "The best 2: rank" in words
+    assert not any("rank" in word for word in _words(predicted_maps(score, unlike, targets[:0])))
     drawn = [axes.images[0].get_array() for axes in figure.axes if axes.get_title(loc="left")]
     assert len(drawn) == 2
     assert drawn[1][0, :4].tolist() == [0, 1, 2, 3]

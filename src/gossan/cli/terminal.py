@@ -320,7 +320,13 @@ def print_predicted(found: Predicted) -> None:
         out.print(f"[bold]{share}:[/] your data cannot say whether its scores there mean anything.")
     else:
         out.print(f"{share}: there its scores are guesses.")
-    for name in ("predicted.tif", "applicability.tif", "predicted.png"):
+    if len(found.targets):
+        count, guesses = len(found.targets), found.targets_unlike
+        ground = "all on ground like it" if not guesses else f"{guesses} of them on such ground"
+        out.print(f"{count} targets, {ground}; each says how unlike its ground is.")
+    else:
+        out.print("No targets: no ground stands out from the rest.")
+    for name in ("predicted.tif", "applicability.tif", "predicted.gpkg", "predicted.png"):
         out.print(f"            {plain(found.path / name)}")
 
 

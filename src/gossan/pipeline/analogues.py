@@ -23,6 +23,7 @@ from gossan.mistakes import degrees_hint, suggest
 from gossan.pipeline.folder import Progress, run_folder
 from gossan.pipeline.inputs import OpenEvidence, OpenStudy, opened_evidence
 from gossan.pipeline.keys import hash_of, room_code
+from gossan.pipeline.ranked import no_deposits, write_ranked
 from gossan.pipeline.regions import compared_layers
 from gossan.pipeline.settings import least_distance, read_deposits
 from gossan.regions import shared_departures, similarity_map
@@ -31,11 +32,8 @@ from gossan.report import (
     analogue_map,
     area_thresholds,
     coordinate,
-    layer_styles,
-    peaks_style,
     png_bytes,
     score_style,
-    targets_style,
 )
 from gossan.study import Study, Vector
 from gossan.targets import find_targets
@@ -272,7 +270,7 @@ def _areas(
     grid = Grid.from_dataarray(similarity)
     query = np.full(grid.shape, -1, dtype=np.int8)
     query[tuple(cells.T)] = 1
-    known = deposits if deposits is not None else _no_deposits(grid)
+    known = deposits if deposits is not None else no_deposits(grid)
     spread = similarity.copy(data=np.full(grid.shape, np.nan, dtype=np.float32))
     found, _ = find_targets(
         similarity.assign_coords(spread=(("y", "x"), spread.to_numpy())),
@@ -288,10 +286,6 @@ def _areas(
     return found.rename(columns=renamed).drop(columns=["spread", "row", "column"])
 
 
-def _no_deposits(grid: Grid) -> gpd.GeoDataFrame:
-    return gpd.GeoDataFrame({"name": []}, geometry=gpd.points_from_xy([], []), crs=grid.crs)
-
-
 def _write(
     path: Path,
     similarity: xr.DataArray,
@@ -303,11 +297,7 @@ def _write(
     io.write_map(path / MAP, similarity, bands=("similarity",))
     thresholds = area_thresholds(similarity.to_numpy())
     io.write_text(path / "analogues.qml", score_style(thresholds))
-    points = areas.drop(columns="geometry").set_geometry(
-        gpd.points_from_xy(areas["easting"], areas["northing"], crs=areas.crs)
-    )
-    styles = layer_styles({"targets": targets_style(len(areas)), "points": peaks_style()})
-    io.write_targets(path / "analogues.gpkg", areas, points, styles=styles)
+    write_ranked(path / "analogues.gpkg", areas)
     chosen = gpd.GeoDataFrame(
         geometry=gpd.points_from_xy(*grid.coordinates(*cells.T).T), crs=grid.crs
     )

@@ -153,15 +153,27 @@ def labels_stage(
     ``labels.tif`` shows what trains: an accepted cell as barren, a deposit of the geologist's as
     a deposit.
     """
-    labels = label_cells(evidence, deposits, footprint=study.known.footprint)
-    if decisions is not None and len(decisions):
-        file = str(annotation_file(study, run.path))
-        labels = mark_decisions(labels, decisions, file, observed=valid_cells(evidence))
+    labels = study_labels(study, run.path, evidence, deposits, decisions)
     outputs = ["labels.tif"]
     if not run.finished("labels", key, outputs):
         with run.making("labels", key, outputs):
             io.write_labels(run.path / "labels.tif", decided_labels(labels))
     return labels
+
+
+def study_labels(
+    study: Study,
+    path: Path,
+    evidence: xr.DataArray,
+    deposits: gpd.GeoDataFrame,
+    decisions: gpd.GeoDataFrame | None,
+) -> xr.DataArray:
+    """Labels of deposits, with a geologist's decisions as the coordinate ``decision``."""
+    labels = label_cells(evidence, deposits, footprint=study.known.footprint)
+    if decisions is None or not len(decisions):
+        return labels
+    file = str(annotation_file(study, path))
+    return mark_decisions(labels, decisions, file, observed=valid_cells(evidence))
 
 
 def refuse_changed(study: Study, run: RunFolder, digests: dict[Path, str]) -> None:

@@ -6,15 +6,26 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import xarray as xr
 
 from gossan import io
 from gossan.applicability import BEYOND, applicability, strange_layers
 from gossan.exceptions import StudyError, SurveyDataWarning
+from gossan.grid import Grid
+from gossan.io.files import remove
 from gossan.mistakes import near_names
 from gossan.pipeline.folder import Progress, run_folder
-from gossan.pipeline.inputs import opened_evidence
+from gossan.pipeline.inputs import (
+    OpenEvidence,
+    decided_labels,
+    opened_evidence,
+    study_decisions,
+    study_labels,
+)
+from gossan.pipeline.ranked import no_deposits, write_ranked
+from gossan.pipeline.settings import least_distance
 from gossan.pipeline.trained import Trained, trained_model
 from gossan.predict import predict_map
 from gossan.quality.layers import CellSample
@@ -27,8 +38,11 @@ from gossan.report import (
     score_style,
 )
 from gossan.study import Study
+from gossan.targets import find_targets
 
-MAP, WARNING = "predicted.tif", "applicability.tif"
+MAP, WARNING, TARGETS = "predicted.tif", "applicability.tif", "predicted.gpkg"
+TOLD = "predicted.json"
+"""Written last: where it is, the other files are of the same map."""
 _ONE_VALUE = 1e-6
 """Scores that differ by less are one."""
 
@@ -44,6 +58,9 @@ class Predicted:
     trained_on : str
         Name of the study that the model learnt.
     method : str
+    targets : geopandas.GeoDataFrame
+        Where its scores are highest, best first, as :func:`gossan.targets.find_targets` gives them;
+        ``unlike`` is the applicability at the peak.
     unlike : float
         Share of the area unlike all that the model has seen.
     missing : list of str
@@ -59,11 +76,17 @@ class Predicted:
     path: Path
     trained_on: str
     method: str
+    targets: gpd.GeoDataFrame
     unlike: float
     missing: list[str]
     strange: list[str]
     own: bool
     uniform: bool
+
+    @property
+    def targets_unlike(self) -> int:
+        """How many targets stand on ground unlike all that the model has seen."""
+        return int((self.targets["unlike"] > BEYOND).sum())
 
 
 def predict_study(
@@ -76,8 +99,8 @@ def predict_study(
 ) -> Predicted:
     """Map another study's area by a model that a run left.
 
-    Layers are matched by name. The run folder gets ``predicted.tif`` and ``applicability.tif``,
-    styled for QGIS, ``predicted.png`` and ``predicted.json``.
+    Layers are matched by name. The run folder gets ``predicted.tif``, ``applicability.tif`` and
+    ``predicted.gpkg``, the targets, styled for QGIS, ``predicted.png`` and ``predicted.json``.
 
     Parameters
     ----------
@@ -127,6 +150,7 @@ def predict_study(
             path=at_hand.run.path,
             trained_on=trained.study,
             method=trained.method,
+            targets=_targets(study, at_hand, score, unlike),
             unlike=float((unlike.to_numpy() > BEYOND).sum() / np.isfinite(unlike).sum()),
             missing=missing,
             strange=strange,
@@ -136,6 +160,28 @@ def predict_study(
         )
         _write(found, score, unlike)
     return found
+
+
+def _targets(
+    study: Study, at_hand: OpenEvidence, score: xr.DataArray, unlike: xr.DataArray
+) -> gpd.GeoDataFrame:
+    """The best new ground of the other area; a study that names no deposits is new all over."""
+    grid = Grid.from_dataarray(score)
+    labels = grid.to_dataarray(np.full(grid.shape, -1, dtype=np.int8))
+    if at_hand.deposits is not None:
+        decisions = study_decisions(study, at_hand.run.path)
+        labels = decided_labels(
+            study_labels(study, at_hand.run.path, at_hand.evidence, at_hand.deposits, decisions)
+        )
+    apart = least_distance(study, at_hand.evidence)
+    found, _ = find_targets(
+        score,
+        labels,
+        at_hand.deposits if at_hand.deposits is not None else no_deposits(grid),
+        **study.targets.model_dump() | {"min_distance": apart},
+    )
+    peaks = found["row"].to_numpy(), found["column"].to_numpy()
+    return found.assign(unlike=unlike.to_numpy()[peaks])
 
 
 def _of_layers(
@@ -190,13 +236,16 @@ def _other_unit(here: str, there: str) -> bool:
 
 def _write(found: Predicted, score: xr.DataArray, unlike: xr.DataArray) -> None:
     path = found.path
+    remove(path / TOLD)
     io.write_map(path / MAP, score)
     io.write_text(path / "predicted.qml", score_style(area_thresholds(score.to_numpy())))
     io.write_map(path / WARNING, unlike, bands=("applicability",))
     io.write_text(path / "applicability.qml", applicability_style())
-    io.write_bytes(path / "predicted.png", png_bytes(predicted_maps(score, unlike)))
+    write_ranked(path / TARGETS, found.targets)
+    picture = predicted_maps(score, unlike, found.targets)
+    io.write_bytes(path / "predicted.png", png_bytes(picture))
     io.write_json(
-        path / "predicted.json",
+        path / TOLD,
         {
             "trained_on": found.trained_on,
             "method": found.method,
@@ -206,5 +255,7 @@ def _write(found: Predicted, score: xr.DataArray, unlike: xr.DataArray) -> None:
             "strange_layers": found.strange,
             "own_study": found.own,
             "one_value": found.uniform,
+            "targets": len(found.targets),
+            "targets_unlike": found.targets_unlike,
         },
     )

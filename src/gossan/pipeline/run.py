@@ -29,6 +29,7 @@ from gossan.pipeline.folder import (
 )
 from gossan.pipeline.inputs import ANNOTATION, decided_labels, opened
 from gossan.pipeline.keys import shown_digests, versions
+from gossan.pipeline.ranked import write_ranked
 from gossan.pipeline.report import CHECKED, IMPORTANCE, keep_truth, write_report
 from gossan.pipeline.settings import (
     check_settings,
@@ -39,7 +40,6 @@ from gossan.pipeline.settings import (
 )
 from gossan.predict import predict_map
 from gossan.quality import check_evidence
-from gossan.report import layer_styles, peaks_style, targets_style
 from gossan.study import Study
 from gossan.targets import describe_drivers, find_targets
 from gossan.validate import (
@@ -260,11 +260,7 @@ def _targets(
         cells = study_cells(evidence, labels)
         layers = [str(name) for name in evidence["layer"].to_numpy()]
         targets, importance = _drivers(study, run, model, cells, labels, targets, deposits, layers)
-        points = targets.drop(columns="geometry").set_geometry(
-            gpd.points_from_xy(targets["easting"], targets["northing"], crs=targets.crs)
-        )
-        styles = layer_styles({"targets": targets_style(len(targets)), "points": peaks_style()})
-        io.write_targets(run.path / "targets.gpkg", targets, points, styles=styles)
+        write_ranked(run.path / "targets.gpkg", targets)
         io.write_json(run.path / IMPORTANCE, importance.reset_index().to_dict("list"))
 
 

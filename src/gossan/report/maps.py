@@ -64,7 +64,7 @@ KNOWN: dict[str, Any] = {**SYMBOLS[UNTESTED], "facecolor": "white", "s": 18}
 """A known deposit on ground of any darkness."""
 
 _HIDDEN = {"marker": "*", "s": 80, "facecolor": "white", "edgecolor": INK, "linewidth": 0.9}
-_TARGETS_NAMED = 40
+_TARGETS_NAMED, _TARGETS_ON_PANELS = 40, 10
 _REST = "#f6f1e8"
 
 
@@ -121,7 +121,9 @@ def anomaly_map(score: xr.DataArray, *, width: float = 9.0) -> Figure:
     return score_map(score, areas=ANOMALY_AREAS, width=width)
 
 
-def predicted_maps(score: xr.DataArray, unlike: xr.DataArray, *, width: float = 9.0) -> Figure:
+def predicted_maps(
+    score: xr.DataArray, unlike: xr.DataArray, targets: gpd.GeoDataFrame, *, width: float = 9.0
+) -> Figure:
     """Map the score of a model from elsewhere, beside where it has seen nothing like the ground.
 
     Parameters
@@ -130,11 +132,14 @@ def predicted_maps(score: xr.DataArray, unlike: xr.DataArray, *, width: float = 
         ``(y, x)`` with a CRS.
     unlike : xarray.DataArray
         ``(y, x)``, from :func:`gossan.applicability.applicability`.
+    targets : geopandas.GeoDataFrame
+        From :func:`gossan.targets.find_targets`, best first; the first ten are shown on both maps.
     width : float, default 9
         Inches across.
     """
     colours = class_colours(len(ANOMALY_AREAS) + 1)[::-1]
     shades = agreement_colours(len(APPLICABILITY_SHARES) + 1)
+    best = targets[:_TARGETS_ON_PANELS]
     with themed():
         panels = Panels.of(score, 2, width)
         first, second = panels.maps
@@ -147,9 +152,13 @@ def predicted_maps(score: xr.DataArray, unlike: xr.DataArray, *, width: float = 
         )
         first.axes.set_title("Score", loc="left", pad=4)
         second.axes.set_title("Unlike what the model saw", loc="left", pad=4)
+        for sheet in panels.maps:
+            sheet.name_peaks(best, [str(rank) for rank in best["rank"]])
         missing, first.missing = first.missing or second.missing, False
         first.legend_areas(SCORE_TITLE, ANOMALY_AREAS, colours)
         first.missing = missing
+        if len(best):
+            first.legend_symbols(f"The best {len(best)}: rank", [(PEAK, "peak of a target")])
         shares = [f"{100 * share:.0f} %" for share in APPLICABILITY_SHARES]
         names = [f"below {shares[0]}", f"{shares[0]} or more", f"{shares[1]} or more"]
         names.append(f"{shares[2]}: a guess")
