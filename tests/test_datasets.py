@@ -364,6 +364,15 @@ def test_another_folder_is_not_overwritten(district, written, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(written, other)
     assert write_district(district, other) == other / "study.toml"
+    file = other / "study.toml"
+    earlier = file.read_text().replace(f"seed = {district.seed} ", "seed = 87 ")
+    file.write_text(earlier)
+    assert write_district(district, other) == file
+    edited = file.read_text().replace("footprint = 3", "footprint = 5")
+    file.write_text(edited)
+    with pytest.raises(StudyError, match=r"what was edited there would be lost\. Name a new"):
+        write_district(district, other)
+    assert file.read_text() == edited
 
 
 # The truth table -----------------------------------------------------------------------------

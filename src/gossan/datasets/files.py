@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from string import Template
@@ -129,7 +130,8 @@ def write_district(district: District, folder: str | os.PathLike[str]) -> Path:
     Raises
     ------
     StudyError
-        If the folder holds files that are not a district's: they could be overwritten.
+        If the folder holds files that are not a district's, or its study file was edited: they
+        could be overwritten.
 
     Examples
     --------
@@ -163,13 +165,26 @@ def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise StudyError(f"{folder} is a file. Name a folder for the district.")
     study = folder / "study.toml"
-    ours = study.is_file() and study.read_text("utf-8", errors="replace").startswith(_FIRST_LINE)
+    text = study.read_text("utf-8", errors="replace") if study.is_file() else ""
+    ours = text.startswith(_FIRST_LINE)
     strangers = [] if ours else sorted(entry.name for entry in folder.iterdir())
     if strangers:
         raise StudyError(
             f"{folder} holds {strangers[0]!r} and is no synthetic district: its files could be "
             "overwritten. Name a new or empty folder."
         )
+    if ours and not _as_written(text):
+        raise StudyError(
+            f"{study} is not as it was written for a synthetic district, and what was edited there "
+            f"would be lost. Name a new or empty folder; the study itself goes on by `gossan run "
+            f"{study}`."
+        )
+
+
+def _as_written(text: str) -> bool:
+    """Whether a study file is that of some district, with nothing edited."""
+    values = dict.fromkeys(_STUDY.get_identifiers(), "\0")
+    return re.fullmatch(re.escape(_STUDY.substitute(values)).replace("\0", ".*"), text) is not None
 
 
 def _deposit_table(district: District) -> pd.DataFrame:
