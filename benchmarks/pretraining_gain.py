@@ -31,12 +31,11 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
-import xarray as xr
+from areas import Area, read_area
 from scipy.stats import binomtest
 
 import gossan as gs
 from gossan import io
-from gossan.datasets import synthetic_district, write_district
 from gossan.evaluate import held_out_summary, paired_difference
 from gossan.methods import METHODS
 from gossan.pipeline import stage_keys
@@ -86,29 +85,14 @@ DIFFERENCES = [
 ]
 
 
-def area(name: str) -> tuple[gs.Study, xr.DataArray, xr.DataArray]:
-    """Study, evidence and labels of a survey, or of a district by its seed."""
-    if name in SURVEYS:
-        study = gs.read_study(HERE.parent / "examples" / name / "study.toml")
-    else:
-        made = synthetic_district(int(name), **DISTRICT)
-        study = gs.read_study(write_district(made, SCRATCH / "districts" / name))
-    store = SCRATCH / f"{name}-{stage_keys(study)['evidence'][:12]}.zarr"
-    if not store.exists():
-        gs.build_evidence(study, store=store)
-    evidence = io.open_evidence(store).compute()
-    deposits = gs.read_deposits(study)
-    return study, evidence, gs.label_cells(evidence, deposits, footprint=study.deposits.footprint)
-
-
 def model_of(row: Row, seed: int) -> Any:
     deep = PRETRAINING if METHODS[row.method].deep else {}
     return gs.make_model(row.method, random_state=seed, **row.settings, **deep)
 
 
-def held_out(name: str, title: str, seed: int, at_hand: tuple[Any, ...]) -> dict[str, np.ndarray]:
+def held_out(at_hand: Area, title: str, seed: int) -> dict[str, np.ndarray]:
     """Of each held-out deposit its number, its fold and the bounds of its rank."""
-    study, evidence, labels = at_hand
+    name, study = at_hand.name, at_hand.study
     row = ROWS[title]
     method, model = METHODS[row.method], model_of(row, seed)
     sampler = gs.make_sampler(method.negatives, **method.negatives_parameters)
@@ -118,8 +102,8 @@ def held_out(name: str, title: str, seed: int, at_hand: tuple[Any, ...]) -> dict
     with io.networks_kept(NETWORKS):
         found = gs.cross_validate(
             model,
-            evidence,
-            labels,
+            at_hand.evidence,
+            at_hand.labels,
             splitter=gs.DepositClusterFolds(FOLDS, random_state=seed),
             negatives=sampler,
             n_draws=method.draws,
@@ -171,9 +155,9 @@ def difference(
 
 def compared(name: str) -> list[dict[str, Any]]:
     """Figures of each row on one area, and the paired differences."""
-    at_hand = area(name)
+    at_hand = read_area(name, SCRATCH, **DISTRICT)
     found = {
-        title: {seed: held_out(name, title, seed, at_hand) for seed in row.seeds}
+        title: {seed: held_out(at_hand, title, seed) for seed in row.seeds}
         for title, row in ROWS.items()
         if name in row.areas
     }
@@ -203,7 +187,7 @@ def reconstructed() -> tuple[pd.DataFrame, str]:
     """Errors of each layer of nanling, and in how many the network is best."""
     from gossan.nn.masked_autoencoder.reconstruction import reconstruct, reconstruction_scores
 
-    _, evidence, _ = area("nanling")
+    evidence = read_area("nanling", SCRATCH).evidence
     with io.networks_kept(NETWORKS):
         backbone = model_of(ROWS["probe"], SEEDS[0]).learn_evidence(evidence).backbone
     scores = reconstruction_scores(reconstruct(backbone, evidence), backbone.layers)

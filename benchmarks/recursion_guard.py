@@ -26,41 +26,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import xarray as xr
+from areas import SURVEYS, read_area
 from scipy.stats import norm
 
 import gossan as gs
 from gossan import io
-from gossan.datasets import synthetic_district, write_district
 from gossan.methods import make_model
 from gossan.pipeline import stage_keys
 from gossan.validate import Workflow, compare_workflows
 
 HERE = Path(__file__).resolve().parent
 SCRATCH = HERE / "scratch" / "recursion_guard"
-SURVEYS = ["nanling", "jabal-al-hasir", "cloncurry", "murchison"]
 DRAWS = 10
 FIGURES = {"auc": "auc", "capture": "capture_0.05"}
 
 
-def area(name: str) -> tuple[gs.Study, xr.DataArray, xr.DataArray]:
-    """Study, evidence and labels of a survey, or of a district by its seed."""
-    if name in SURVEYS:
-        study = gs.read_study(HERE.parent / "examples" / name / "study.toml")
-    else:
-        made = synthetic_district(int(name), shape=(90, 110), n_samples=600)
-        study = gs.read_study(write_district(made, SCRATCH / "districts" / name))
-    store = SCRATCH / f"{name}-{stage_keys(study)['evidence'][:12]}.zarr"
-    if not store.exists():
-        gs.build_evidence(study, store=store)
-    evidence = io.open_evidence(store).compute()
-    deposits = gs.read_deposits(study)
-    return study, evidence, gs.label_cells(evidence, deposits, footprint=study.deposits.footprint)
-
-
 def differences(name: str) -> dict[str, float]:
     """Default minus round 0 on one area, and other random draws minus round 0."""
-    study, evidence, labels = area(name)
+    at_hand = read_area(name, SCRATCH, shape=(90, 110), n_samples=600)
+    study = at_hand.study
     workflows = [
         Workflow(title, "extra-trees", title, make_model(random_state=0), sampler, DRAWS)
         for title, sampler in {
@@ -71,8 +55,8 @@ def differences(name: str) -> dict[str, float]:
     ]
     found = compare_workflows(
         workflows,
-        evidence,
-        labels,
+        at_hand.evidence,
+        at_hand.labels,
         splitter=gs.DepositClusterFolds(study.validation.folds),
         max_background=50_000,
         store=io.ArrayFolder(SCRATCH / f"{name}-{stage_keys(study)['folds'][:12]}"),

@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,16 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
-import xarray as xr
+from areas import Area, read_area
 from pretraining_gain import difference, pooled
 from pretraining_gain import figure as text_of
 
 import gossan as gs
 from gossan import io
-from gossan.datasets import synthetic_district, write_district
+from gossan.evidence import without_focal_means
 from gossan.methods import METHODS
 from gossan.nn.selective_transfer import PatchTraining, Source, patch_figures, train_source
 from gossan.nn.selective_transfer.patches import chosen_sizes
-from gossan.pipeline import stage_keys
 from gossan.pipeline.keys import room_code
 from gossan.report.theme import GROUP_COLOURS, INK, new_figure, png_bytes, themed
 
@@ -98,31 +97,15 @@ ROWS = {
 REFERENCE = "all parts"
 
 
-class Area:
-    """Evidence and labels of a survey, or of a district by its seed."""
+def plain_area(name: str) -> Area:
+    """Without means of neighbourhoods: they say again what a network of patches sees by itself."""
+    found = read_area(name, SCRATCH, **DISTRICT)
+    return replace(found, evidence=without_focal_means(found.evidence, found.study.method.focal))
 
-    def __init__(self, name: str) -> None:
-        if name in SURVEYS:
-            self.study = gs.read_study(HERE.parent / "examples" / name / "study.toml")
-        else:
-            made = synthetic_district(int(name), **DISTRICT)
-            self.study = gs.read_study(write_district(made, SCRATCH / "districts" / name))
-        self.name = name
-        store = SCRATCH / f"{name}-{stage_keys(self.study)['evidence'][:12]}.zarr"
-        if not store.exists():
-            gs.build_evidence(self.study, store=store)
-        evidence = io.open_evidence(store).compute()
-        # Means of neighbourhoods say again what a network of patches sees by itself.
-        focal = len(self.study.method.focal)
-        self.evidence = evidence[: len(evidence) // (1 + focal)]
-        footprint = self.study.deposits.footprint
-        deposits = gs.read_deposits(self.study)
-        self.labels = gs.label_cells(self.evidence, deposits, footprint=footprint)
-        # By content: results are to outlive changes of code that do not touch them.
-        self.key = joblib.hash((self.evidence.to_numpy().round(5), self.labels.to_numpy()))
 
-    def of_layers(self, layers: list[str]) -> xr.DataArray:
-        return self.evidence.sel(layer=layers)
+def key_of(found: Area) -> str:
+    """By content: results are to outlive changes of code that do not touch them."""
+    return joblib.hash((found.evidence.to_numpy().round(5), found.labels.to_numpy()))
 
 
 class Pair:
@@ -130,13 +113,13 @@ class Pair:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.source, self.target = (Area(each) for each in PAIRS[name])
+        self.source, self.target = (plain_area(each) for each in PAIRS[name])
         known = set(self.source.evidence["layer"].to_numpy())
         self.layers = [str(n) for n in self.target.evidence["layer"].to_numpy() if n in known]
         code = (METHODS[METHOD].code, room_code("validate"), room_code("models"))
-        self.key = (self.source.key, self.target.key, code, self.layers)
+        self.key = (key_of(self.source), key_of(self.target), code, self.layers)
         self.results = RESULTS / f"{name}.json"
-        self.evidence = self.target.of_layers(self.layers)
+        self.evidence = self.target.evidence.sel(layer=self.layers)
 
     def taught(self, seed: int) -> Source:
         """The source, trained with all of its area's deposits."""
@@ -148,7 +131,7 @@ class Pair:
         key = joblib.hash((self.key, plan, WIDTH, WINDOW, STRIDES))
         file = SCRATCH / "sources" / f"{self.name}-{seed}-{key}"
         if not file.exists():
-            evidence = self.source.of_layers(self.layers)
+            evidence = self.source.evidence.sel(layer=self.layers)
             train_source(
                 evidence,
                 self.source.labels.to_numpy(),

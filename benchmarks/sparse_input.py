@@ -32,11 +32,11 @@ import joblib
 import numpy as np
 import pandas as pd
 import xarray as xr
+from areas import read_area
 from pretraining_gain import pooled
 
 import gossan as gs
 from gossan import io
-from gossan.datasets import synthetic_district, write_district
 from gossan.evaluate import rank_bounds
 from gossan.evidence import CellFeatures, FeatureSubset, focal_means
 from gossan.looks import looked_at
@@ -81,21 +81,11 @@ class District:
     """An area at hand: its evidence, folds and background."""
 
     def __init__(self, name: str) -> None:
-        if name == "nanling":
-            self.study = gs.read_study(HERE.parent / "examples" / name / "study.toml")
-        else:
-            made = synthetic_district(int(name), **DISTRICT)
-            self.study = gs.read_study(write_district(made, SCRATCH / "districts" / name))
-        self.name = name
+        at_hand = read_area(name, SCRATCH, **DISTRICT)
+        self.name, self.study, self.evidence = name, at_hand.study, at_hand.evidence
         self.keys = stage_keys(self.study)
-        store = SCRATCH / f"{name}-{self.keys['evidence'][:12]}.zarr"
-        if not store.exists():
-            gs.build_evidence(self.study, store=store)
-        self.evidence = io.open_evidence(store).compute()
-        footprint = self.study.deposits.footprint
-        labels = gs.label_cells(self.evidence, gs.read_deposits(self.study), footprint=footprint)
-        self.cells = study_cells(self.evidence, labels)
-        self.centres = deposit_cells(self.cells, labels)
+        self.cells = study_cells(self.evidence, at_hand.labels)
+        self.centres = deposit_cells(self.cells, at_hand.labels)
         self.background = deal_background(self.cells, PARTS, None, SEED)
         splitter = gs.DepositClusterFolds(FOLDS, random_state=SEED)
         cells = self.cells
