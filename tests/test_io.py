@@ -231,17 +231,39 @@ def test_a_missing_crs_is_asked_for_in_the_table_that_lacks_it(tmp_path, read, t
 
 
 def test_a_vector_file_without_crs_names_its_table(tmp_path):
-    """A shapefile that lost its .prj; where no study names the file, the file itself is mended."""
+    """A shapefile that lost its .prj."""
     path = tmp_path / "faults.shp"
     gpd.GeoDataFrame(geometry=[shapely.LineString([(0, 0), (9, 9)])], crs=UTM50).to_file(path)
     path.with_suffix(".prj").unlink()
     settings = Vector(name="faults", file="faults.shp")
     with pytest.raises(SurveyDataError, match=r"Add it to \[\[vectors\]\] \(faults\)"):
         io.read_vector(settings, path, UTM50)
-    with pytest.raises(SurveyDataError, match=r"ogr2ogr -a_srs EPSG:… faults\.gpkg faults\.shp"):
-        io.read_vector(settings, path, UTM50, table="")
     named = settings.model_copy(update={"crs": UTM50})
     assert io.read_vector(named, path, UTM50).crs == UTM50
+
+
+def test_polygons_that_no_study_names(tmp_path):
+    """One layer of several by QGIS's own spelling; the file itself is mended, not the study."""
+    square, hills = shapely.box(0, 0, 9, 9), tmp_path / "hills.gpkg"
+    both = shapely.GeometryCollection([square, shapely.Point(1, 1)])
+    gpd.GeoDataFrame(geometry=[both], crs=UTM50).to_file(hills, layer="hills")
+    found = io.read_polygons(hills, UTM50)
+    assert found.geometry.tolist() == [square]
+    gpd.GeoDataFrame(geometry=[square.buffer(9)], crs=UTM50).to_file(hills, layer="plains")
+    with pytest.raises(SurveyDataError, match=r"has 2 layers: hills, plains.*\|layername=hills'"):
+        io.read_polygons(hills, UTM50)
+    assert io.read_polygons(f"{hills}|layername=hills", UTM50).geometry.tolist() == [square]
+    with pytest.raises(SurveyDataError, match=r"has no layer 'hill'. Did you mean 'hills'"):
+        io.read_polygons(f"{hills}|layername=hill", UTM50)
+    lines = tmp_path / "lines.shp"
+    gpd.GeoDataFrame(geometry=[shapely.LineString([(0, 0), (9, 9)])], crs=UTM50).to_file(lines)
+    with pytest.raises(SurveyDataError, match=r"lines\.shp holds no polygon"):
+        io.read_polygons(lines, UTM50)
+    lines.with_suffix(".prj").unlink()
+    with pytest.raises(SurveyDataError, match=r"ogr2ogr -a_srs EPSG:… lines\.gpkg lines\.shp"):
+        io.read_polygons(lines, UTM50)
+    with pytest.raises(SurveyDataError, match=r"p\.csv is no vector file"):
+        io.read_polygons(tmp_path / "p.csv", UTM50)
 
 
 def test_text_among_coordinates_names_row_and_value(tmp_path):

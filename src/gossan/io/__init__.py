@@ -51,7 +51,7 @@ from gossan.io.tables import (
     read_table,
     to_study_crs,
 )
-from gossan.io.vectors import read_places, read_vector, write_places
+from gossan.io.vectors import read_places, read_polygons, read_vector, write_places
 from gossan.io.weights import networks_folder, networks_kept, read_weights, write_weights
 
 __all__ = [
@@ -86,6 +86,7 @@ __all__ = [
     "read_numbered_points",
     "read_places",
     "read_points",
+    "read_polygons",
     "read_regions_map",
     "read_seen",
     "read_table",

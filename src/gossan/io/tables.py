@@ -297,8 +297,13 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return gpd.read_parquet(path) if geometry in schema.names else pd.read_parquet(path)
 
 
+def vector_layers(path: Path) -> list[str]:
+    """Names of the layers of a vector file."""
+    return [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+
+
 def _read_vector_file(path: Path, layer: str | None) -> gpd.GeoDataFrame:
-    layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+    layers = vector_layers(path)
     if layer is None and len(layers) > 1:
         raise SurveyDataError(
             f"{path} has {len(layers)} layers: {', '.join(layers)}. "

@@ -15,6 +15,7 @@ import shapely
 from gossan.exceptions import SurveyDataError, SurveyDataWarning
 from gossan.io.files import reading, replacing
 from gossan.io.tables import (
+    VECTOR_SUFFIXES,
     filter_rows,
     known_crs,
     numeric_column,
@@ -22,8 +23,12 @@ from gossan.io.tables import (
     read_table,
     require_columns,
     to_study_crs,
+    vector_layers,
 )
 from gossan.study import Vector
+
+_LAYER = "|layername="
+"""Between a file and a layer of it, as QGIS writes it."""
 
 
 def read_vector(
@@ -42,8 +47,8 @@ def read_vector(
     crs : object
         The study's CRS.
     table : str, optional
-        Where in the study file the CRS can be said, for the message; "" where nowhere. Default: in
-        the table of the settings.
+        Where in the study file the CRS can be said, for the message; default: in the table of the
+        settings.
 
     Returns
     -------
@@ -90,6 +95,51 @@ def read_vector(
     own = known_crs(places.crs, settings.crs, path, table)
     places = places.set_crs(own, allow_override=True)
     return _projected(_sound(places, path), crs, path).reset_index(drop=True)
+
+
+def read_polygons(path: str | os.PathLike[str], crs: object) -> gpd.GeoDataFrame:
+    """Read polygons from a vector file that no study names.
+
+    Parameters
+    ----------
+    path : path-like
+        A GeoPackage, Shapefile or GeoJSON; ``places.gpkg|layername=hills``, as QGIS writes it, is
+        one layer of several.
+    crs : object
+        The study's CRS.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        Polygons, valid; collections are taken apart and other geometries left out.
+
+    Raises
+    ------
+    SurveyDataError
+        If the file is a table, has several layers, does not say its CRS, or holds no polygon.
+    """
+    name, _, layer = os.fspath(path).partition(_LAYER)
+    file = Path(name)
+    if file.suffix.lower() not in VECTOR_SUFFIXES:
+        raise SurveyDataError(
+            f"{file} is no vector file: give polygons as a GeoPackage, Shapefile or GeoJSON."
+        )
+    with reading(file, "polygons"):
+        layers = vector_layers(file)
+    if not layer and len(layers) > 1:
+        raise SurveyDataError(
+            f"{file} has {len(layers)} layers: {', '.join(layers)}. Say which, in quotes: "
+            f"'{file}{_LAYER}{layers[0]}'."
+        )
+    places = read_table(file, layer=layer or None)
+    if not isinstance(places, gpd.GeoDataFrame):
+        raise SurveyDataError(f"{file} holds no polygon.")
+    places = places.set_crs(known_crs(places.crs, None, file, ""), allow_override=True)
+    places = _projected(_sound(places, file), crs, file).explode(ignore_index=True)
+    polygons = places[places.geom_type.isin(["Polygon", "MultiPolygon"])]
+    if not len(polygons):
+        raise SurveyDataError(f"{file} holds no polygon.")
+    return polygons.reset_index(drop=True)
 
 
 def write_places(path: str | os.PathLike[str], places: gpd.GeoDataFrame) -> None:

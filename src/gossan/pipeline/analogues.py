@@ -35,7 +35,7 @@ from gossan.report import (
     png_bytes,
     score_style,
 )
-from gossan.study import Study, Vector
+from gossan.study import Study
 from gossan.targets import find_targets
 
 FOLDER = "analogues"
@@ -92,7 +92,7 @@ def analogues_study(
     at : (float, float), optional
         Easting and northing in the study's CRS.
     within : path, optional
-        A vector file of polygons.
+        A vector file of polygons; ``places.gpkg|layername=hills`` is one layer of several.
     by : {"evidence", "embedding"}, default "evidence"
         As :func:`regions_study` takes it.
     count : int, default 10
@@ -108,7 +108,7 @@ def analogues_study(
         If not one of the three is given, a name fits no deposit or several, or the place has no
         evidence.
     SurveyDataError
-        If the place departs from the area's middle in no layer.
+        If the polygons cannot be read, or the place departs from the area's middle in no layer.
     """
     chosen = {"--like": like, "--at": at, "--within": within}
     given = [option for option, value in chosen.items() if value is not None]
@@ -231,13 +231,8 @@ def _place(easting: float, northing: float, grid: Grid) -> tuple[str, npt.NDArra
 
 
 def _polygon(file: Path, grid: Grid) -> tuple[str, npt.NDArray[np.int64]]:
-    places = io.read_vector(Vector(name=file.stem, file=str(file)), file, grid.crs, table="")
-    places = places.explode()  # collections into what they hold
-    polygons = places.geometry[places.geom_type.isin(["Polygon", "MultiPolygon"])]
-    if not len(polygons):
-        raise StudyError(f"{file} holds no polygon. Give an area, or a place with --at.")
     held = rasterize(
-        [(shape, 1) for shape in polygons],
+        [(shape, 1) for shape in io.read_polygons(file, grid.crs).geometry],
         out_shape=grid.shape,
         transform=grid.transform,
         all_touched=True,
