@@ -101,7 +101,18 @@ def test_reliability_shows_prediction_against_outcome():
     table = pd.DataFrame({"predicted": [0.1, 0.4], "observed": [0.0, 0.6], "cells": [5, 5]})
     axes = figures.reliability_plot(table).axes[0]
     assert axes.get_xlim() == axes.get_ylim()
-    np.testing.assert_array_equal(axes.lines[1].get_xydata(), [[0.1, 0.0], [0.4, 0.6]])
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[0.1, 0.0], [0.4, 0.6]])
+
+
+def test_scores_far_above_what_was_observed_are_still_seen():
+    """Each axis by its own values, and the factor between them in words."""
+    table = pd.DataFrame({"predicted": [0.2, 0.4], "observed": [0.0, 0.002], "cells": [300, 100]})
+    axes = figures.reliability_plot(table).axes[0]
+    assert axes.get_ylim()[1] < 0.003
+    assert axes.get_xlim()[1] > 0.4
+    words = " ".join(text.get_text() for text in axes.get_legend().get_texts())
+    assert "on average 500 times" in " ".join(words.split())
+    assert "as predicted" not in words
 
 
 def test_risk_and_return_place_each_target(inputs):

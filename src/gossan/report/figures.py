@@ -27,6 +27,8 @@ FloatArray = npt.NDArray[np.floating[Any]]
 _CURVE_AREAS = np.unique(np.concatenate([np.linspace(0, 0.2, 101), np.linspace(0.2, 1, 81)]))
 _TARGETS_NAMED = 10
 _NAME_SIZE = 7.5
+_FAR_APART = 10
+"""Times the observed share, from which a diagonal would press all points on the floor."""
 """Points, of a target's name beside its dot."""
 # Points: letters of a break of the C-A plot, what stays free between two, the width of its frame.
 _BREAK_SIZE, _BREAK_GAP, _FRAME_WIDTH = 7.5, 6.0, 220.0
@@ -185,20 +187,33 @@ def concentration_area_plot(curve: ConcentrationArea) -> Figure:
 def reliability_plot(reliability: pd.DataFrame) -> Figure:
     """Predicted probability against observed share of deposits, in bins of equal mass.
 
+    Where scores are many times the observed share each axis has its own length, or all points
+    would lie on the floor; the diagonal is then left out and the factor is said.
+
     Parameters
     ----------
     reliability : pandas.DataFrame
         ``predicted``, ``observed`` and ``cells``, as :func:`gossan.evaluate.reliability` gives.
     """
+    predicted, observed = reliability["predicted"], reliability["observed"]
+    right, top = (1.05 * float(max(values.max(), 1e-6)) for values in (predicted, observed))
+    means = [
+        float(np.average(values, weights=reliability["cells"])) for values in (predicted, observed)
+    ]
+    apart = right > _FAR_APART * top
     with themed():
         figure = new_figure(4.2, 3.4)
         axes = figure.subplots()
-        top = 1.05 * float(max(reliability["predicted"].max(), reliability["observed"].max(), 1e-6))
-        axes.plot([0, top], [0, top], color=MUTED, linestyle=(0, (4, 3)), label="as predicted")
-        axes.plot(
-            reliability["predicted"], reliability["observed"], "o-", color=RUST, label="observed"
-        )
-        axes.set(xlim=(0, top), ylim=(0, top))
+        axes.plot(predicted, observed, "o-", color=RUST, label="observed")
+        if apart:
+            axes.set(xlim=(0, right), ylim=(0, 1.4 * top))
+            if means[1] > 0:
+                told = f"on average {means[0] / means[1]:,.0f} times\nthe observed share"
+                axes.plot([], [], " ", label=f"predicted: {told}")
+        else:
+            right = top = max(right, top)
+            axes.plot([0, top], [0, top], color=MUTED, linestyle=(0, (4, 3)), label="as predicted")
+            axes.set(xlim=(0, top), ylim=(0, top))
         axes.set(xlabel="predicted probability", ylabel="observed share of deposits")
         axes.legend(loc="upper left")
         return _laid_out(figure)

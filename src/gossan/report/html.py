@@ -300,8 +300,9 @@ def _pair_charts(inputs: ReportInputs, ranks: npt.NDArray[Any]) -> list[Picture]
                 figures.reliability_plot(inputs.reliability),
                 "Reliability diagram",
                 "Reliability: whether a score comes true as often as it says, on held-out deposits "
-                "and the background. Below the diagonal the score is a ranking and no chance of "
-                "ore: deposits are far rarer than a method trained on draws of negatives assumes.",
+                "and the background. Where it is far above the observed share it is a ranking "
+                "and no chance of ore: deposits are far rarer than a method trained on draws of "
+                "negatives assumes.",
             )
         )
     return charts
