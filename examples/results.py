@@ -2,8 +2,9 @@
 
 First what is not kept yet is measured (``measured.py``), and on the two geochemical surveys every
 method is compared with every sampler of negatives (`gossan compare`). Then all pages are written
-from what is kept: docs/results.md, docs/tables/results.csv, docs/figures/results.png, and by
-``which_method.py`` docs/tables/which_method.md. A stopped script goes on where it was.
+from what is kept: docs/results.md, docs/tables/results.csv, docs/tables/pixel_pairs.md,
+docs/figures/results.png, and by ``which_method.py`` docs/tables/which_method.md. A stopped script
+goes on where it was.
 
     python examples/results.py
     python examples/results.py --surveys nanling --districts 0 --methods extra-trees svm [--write]
@@ -237,6 +238,27 @@ def _told_of_draws() -> str:
     )
 
 
+def pair_lines(columns: pd.DataFrame) -> list[str]:
+    """The scores of pixel pairs on every area, beside the default method and the best of others."""
+    rows = []
+    for name in dict.fromkeys(columns["area"]):
+        own = columns[columns["area"] == name].set_index("method")
+        best = own["auc"].drop(PAIRS, errors="ignore").idxmax()
+        for method in dict.fromkeys([*PAIRS, DEFAULT_METHOD, best]):
+            if method in own.index:
+                row = own.loc[method].to_dict()
+                told = f"{method}, the best on this area" if method == best else method
+                shares = [interval(row, f"capture_{share}") for share in SHARES[-2:]]
+                rows.append([name, told, interval(row, "auc"), *shares])
+    heads = [
+        "area",
+        "method",
+        "held-out AUC",
+        *(f"deposits {head}" for head in _share_heads()[-2:]),
+    ]
+    return which_method.markdown(heads, rows)
+
+
 def negatives_lines(survey: str, record: Mapping[str, Any]) -> list[str]:
     """A section: all methods with all samplers of negatives."""
     table = pd.DataFrame(record["workflows"])
@@ -427,6 +449,7 @@ def write_pages() -> None:
     with io.replacing(TABLE) as partial:
         table.to_csv(partial, index=False, float_format="%.5g")
     io.write_bytes(DOCS / "figures" / "results.png", drawn(columns, table))
+    io.write_text(DOCS / "tables" / "pixel_pairs.md", "\n".join(pair_lines(columns)) + "\n")
     text = "\n".join(page_lines(table, columns)).rstrip() + "\n"
     io.write_text(DOCS / "results.md", text)
     if (table["method"] == DEFAULT_METHOD).sum() == len(areas()):  # all is measured against it

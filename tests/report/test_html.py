@@ -117,6 +117,15 @@ def test_a_target_can_be_found_and_asked_why(page, inputs, read_page):
     assert "gossan explain" not in read_page(render_report(nowhere)).text
 
 
+def test_how_far_a_target_reaches_is_told(inputs, read_page):
+    """By the study's settings; an older run that kept none says no number."""
+    assert "from the best-scoring share of it" in read_page(render_report(inputs)).text
+    settings = {**inputs.settings, "targets": {"share": 0.05, "max_share": 0.005}}
+    text = read_page(render_report(dataclasses.replace(inputs, settings=settings))).text
+    assert "from the best-scoring 5 % of it" in text
+    assert "One target takes at most 0.5 % of the new ground" in text
+
+
 def test_targets_that_may_be_halos_are_counted(inputs, read_page):
     """By how far they are from known deposits, in sample spacings."""
     distances = np.sort(inputs.targets["distance_m"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import geopandas as gpd
@@ -327,6 +327,7 @@ def _targets_section(
         "table": tables.target_table(targets, letters, limit=_TARGETS_LISTED),
         "command": _explain_command(_named_study(inputs), targets),
         "groups": groups,
+        **_share_and_cut(inputs.settings.get("targets", {})),
         "near": _near_deposits(targets, inputs.resolution),
         "map": picture(
             as_png,
@@ -344,6 +345,19 @@ def _targets_section(
             "Return and risk: high scores on which the ensemble agrees lie at the lower right.",
         )
     return content
+
+
+def _share_and_cut(settings: Mapping[str, Any]) -> dict[str, str]:
+    """From how much ground targets are drawn, and how far one may reach."""
+    if not {"share", "max_share"} <= settings.keys():
+        return {"share": "share", "cut": ""}
+    share, most = (f"{100 * settings[name]:g} %" for name in ("share", "max_share"))
+    cut = (
+        f"One target takes at most {most} of the new ground: a larger patch is divided, and each "
+        "piece cut to its highest cells, so that it can be visited. Ground of the best "
+        f"{share} between them is on the map and in no target (max_share in [targets])."
+    )
+    return {"share": share, "cut": cut}
 
 
 def _near_deposits(targets: gpd.GeoDataFrame, resolution: float) -> str | None:
