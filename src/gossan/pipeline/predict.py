@@ -121,6 +121,8 @@ def predict_study(
         If the model cannot be read.
     StudyError
         If there is no model, or the study lacks layers of it.
+    LabelError
+        If the study names deposits and none of them lies on its evidence.
 
     Warns
     -----
@@ -134,6 +136,7 @@ def predict_study(
             at_hand.evidence, trained.layers, study, allow_missing=allow_missing
         )
         strange = _strange(trained, evidence, study)
+        labels = _known_ground(study, at_hand)
         score = predict_map(trained.estimator, evidence, progress=at_hand.run.steps("map"))
         if not np.isfinite(score).any():
             raise StudyError(
@@ -150,7 +153,7 @@ def predict_study(
             path=at_hand.run.path,
             trained_on=trained.study,
             method=trained.method,
-            targets=_targets(study, at_hand, score, unlike),
+            targets=_targets(study, at_hand, labels, score, unlike),
             unlike=float((unlike.to_numpy() > BEYOND).sum() / np.isfinite(unlike).sum()),
             missing=missing,
             strange=strange,
@@ -162,22 +165,30 @@ def predict_study(
     return found
 
 
+def _known_ground(study: Study, at_hand: OpenEvidence) -> xr.DataArray:
+    """Cells of the other area's own deposits; an area whose study names none is new all over."""
+    if at_hand.deposits is None:
+        grid = Grid.from_dataarray(at_hand.evidence)
+        return grid.to_dataarray(np.full(grid.shape, -1, dtype=np.int8))
+    path = at_hand.run.path
+    decisions = study_decisions(study, path)
+    return decided_labels(study_labels(study, path, at_hand.evidence, at_hand.deposits, decisions))
+
+
 def _targets(
-    study: Study, at_hand: OpenEvidence, score: xr.DataArray, unlike: xr.DataArray
+    study: Study,
+    at_hand: OpenEvidence,
+    labels: xr.DataArray,
+    score: xr.DataArray,
+    unlike: xr.DataArray,
 ) -> gpd.GeoDataFrame:
-    """The best new ground of the other area; a study that names no deposits is new all over."""
-    grid = Grid.from_dataarray(score)
-    labels = grid.to_dataarray(np.full(grid.shape, -1, dtype=np.int8))
-    if at_hand.deposits is not None:
-        decisions = study_decisions(study, at_hand.run.path)
-        labels = decided_labels(
-            study_labels(study, at_hand.run.path, at_hand.evidence, at_hand.deposits, decisions)
-        )
+    """The best new ground of the other area, with how unlike it is at each peak."""
+    known = at_hand.deposits
     apart = least_distance(study, at_hand.evidence)
     found, _ = find_targets(
         score,
         labels,
-        at_hand.deposits if at_hand.deposits is not None else no_deposits(grid),
+        no_deposits(Grid.from_dataarray(score)) if known is None else known,
         **study.targets.model_dump() | {"min_distance": apart},
     )
     peaks = found["row"].to_numpy(), found["column"].to_numpy()
