@@ -239,15 +239,15 @@ def _told_of_draws() -> str:
 
 
 def pair_lines(columns: pd.DataFrame) -> list[str]:
-    """The scores of pixel pairs on every area, beside the default method and the best of others."""
+    """The scores of pixel pairs on every area, beside the default method and the best of all."""
     rows = []
     for name in dict.fromkeys(columns["area"]):
         own = columns[columns["area"] == name].set_index("method")
-        best = own["auc"].drop(PAIRS, errors="ignore").idxmax()
+        best = own["auc"].idxmax()
         for method in dict.fromkeys([*PAIRS, DEFAULT_METHOD, best]):
             if method in own.index:
                 row = own.loc[method].to_dict()
-                told = f"{method}, the best on this area" if method == best else method
+                told = f"{method}, the best here" if method == best else method
                 shares = [interval(row, f"capture_{share}") for share in SHARES[-2:]]
                 rows.append([name, told, interval(row, "auc"), *shares])
     heads = [

@@ -365,14 +365,16 @@ def test_another_folder_is_not_overwritten(district, written, tmp_path):
     shutil.copytree(written, other)
     assert write_district(district, other) == other / "study.toml"
     file = other / "study.toml"
-    earlier = file.read_text().replace(f"seed = {district.seed} ", "seed = 87 ")
-    file.write_text(earlier)
+    written = file.read_text()
+    for old, new in (("footprint = 3", "footprint = 5"), ("cell_size = ", "cell_size = 1")):
+        edited = written.replace(old, new)
+        file.write_text(edited)
+        with pytest.raises(StudyError, match=r"what was edited there would be lost\. Name a new"):
+            write_district(district, other)
+        assert file.read_text() == edited
+    file.write_text(written[: written.index("\n# Digest")])  # an older gossan wrote none
     assert write_district(district, other) == file
-    edited = file.read_text().replace("footprint = 3", "footprint = 5")
-    file.write_text(edited)
-    with pytest.raises(StudyError, match=r"what was edited there would be lost\. Name a new"):
-        write_district(district, other)
-    assert file.read_text() == edited
+    assert file.read_text() == written
 
 
 # The truth table -----------------------------------------------------------------------------

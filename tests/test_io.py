@@ -262,8 +262,14 @@ def test_polygons_that_no_study_names(tmp_path):
     lines.with_suffix(".prj").unlink()
     with pytest.raises(SurveyDataError, match=r"ogr2ogr -a_srs EPSG:… lines\.gpkg lines\.shp"):
         io.read_polygons(lines, UTM50)
-    with pytest.raises(SurveyDataError, match=r"p\.csv is no vector file"):
+    with pytest.raises(SurveyDataError, match=r"p\.csv"):
         io.read_polygons(tmp_path / "p.csv", UTM50)
+    with pytest.raises(SurveyDataError, match=r"table\.csv holds no polygon: give a GeoPackage"):
+        io.read_polygons(write_csv(tmp_path / "table.csv", a=[1, 2], b=[3, 4]), UTM50)
+    with pytest.raises(SurveyDataError, match=r"'\|layerid=0': only one layer can be named"):
+        io.read_polygons(f"{hills}|layerid=0", UTM50)
+    found.to_parquet(tmp_path / "hills.parquet")
+    assert io.read_polygons(tmp_path / "hills.parquet", UTM50).geometry.tolist() == [square]
 
 
 def test_text_among_coordinates_names_row_and_value(tmp_path):

@@ -89,7 +89,7 @@ def test_ground_like_a_place_or_a_polygon(gossan, study_file, tmp_path, cut_depo
         (("--at", "112.3", "24.1"), "look like degrees: give easting and northing"),
         (("--within", "{folder}/faults.geojson"), "holds no polygon"),
         (("--within", "{folder}/nowhere.geojson"), "nowhere.geojson"),
-        (("--within", "{folder}/samples.csv"), "is no vector file: give polygons as a GeoPackage"),
+        (("--within", "{folder}/samples.csv"), "holds no polygon: give a GeoPackage"),
     ],
 )
 def test_mistakes_are_told(gossan, study_file, options, message):

@@ -61,7 +61,8 @@ def test_a_model_maps_another_area(gossan, study_file, other):
     np.testing.assert_array_equal(targets["unlike"], unlike[at])
     np.testing.assert_array_equal(targets["score"], expected.to_numpy()[at])
     assert (targets["unlike"] > 0.95).sum() == told["targets_unlike"]
-    assert f"{len(targets)} targets, " in result.stdout
+    said = f"Targets: {len(targets)}, of which {told['targets_unlike'] or 'none'} on ground unlike"
+    assert said in " ".join(result.stdout.split())
     assert not told["own_study"]
     assert not told["one_value"]
     again = gossan("predict", trained / "model", other, "--allow-missing")
@@ -126,7 +127,7 @@ def test_a_map_of_one_value_is_called_so(gossan, study_file, other):
     result = gossan("predict", run_of(study_file), other, "--allow-missing")
     assert result.returncode == 0, result.stderr
     assert "The map has one value: the model cannot tell this ground apart." in result.stdout
-    assert "No targets: no ground stands out" in result.stdout
+    assert "No targets: no new ground stands out" in result.stdout
     assert re.search(r"\b1 of \d+ layers are not what", " ".join(result.stderr.split()))
     assert io.read_json(run_of(other) / "predicted.json")["one_value"]
 

@@ -321,11 +321,12 @@ def print_predicted(found: Predicted) -> None:
     else:
         out.print(f"{share}: there its scores are guesses.")
     if len(found.targets):
-        count, guesses = len(found.targets), found.targets_unlike
-        ground = "all on ground like it" if not guesses else f"{guesses} of them on such ground"
-        out.print(f"{count} targets, {ground}; each says how unlike its ground is.")
+        out.print(
+            f"Targets: {len(found.targets)}, of which {found.targets_unlike or 'none'} on ground "
+            "unlike all that the model has seen; each says how unlike its ground is."
+        )
     else:
-        out.print("No targets: no ground stands out from the rest.")
+        out.print("No targets: no new ground stands out from the rest.")
     for name in ("predicted.tif", "applicability.tif", "predicted.gpkg", "predicted.png"):
         out.print(f"            {plain(found.path / name)}")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from string import Template
@@ -21,6 +21,9 @@ from gossan.io import replacing, write_text
 
 _FIRST_LINE = "# A synthetic district of gossan"
 _NODATA = -99999.0
+_MARK = (
+    "\n# Digest of the lines above, by which a new district is not written over what was edited: "
+)
 
 _STUDY = Template(
     _FIRST_LINE
@@ -182,9 +185,13 @@ def _check_folder(folder: Path) -> None:
 
 
 def _as_written(text: str) -> bool:
-    """Whether a study file is that of some district, with nothing edited."""
-    values = dict.fromkeys(_STUDY.get_identifiers(), "\0")
-    return re.fullmatch(re.escape(_STUDY.substitute(values)).replace("\0", ".*"), text) is not None
+    """Whether a study file has the digest that it ends with; one of an older gossan has none."""
+    written, mark, digest = text.rpartition(_MARK)
+    return not mark or digest.strip() == _digest(written)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _deposit_table(district: District) -> pd.DataFrame:
@@ -202,7 +209,7 @@ def _quoted(words: Iterable[str]) -> str:
 def _study_text(district: District) -> str:
     cell = district.grid.cell_size[0]
     spacing = np.sqrt(district.grid.size * district.grid.cell_area / len(district.samples))
-    return _STUDY.substitute(
+    text = _STUDY.substitute(
         name=f"synthetic-district-{district.seed}",
         seed=district.seed,
         crs=district.grid.crs.to_string(),
@@ -215,6 +222,7 @@ def _study_text(district: District) -> str:
         radius=f"{10 * cell:g}",
         folds=max(2, min(6, len(district.known) // 2)),
     )
+    return f"{text}{_MARK}{_digest(text)}\n"
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:

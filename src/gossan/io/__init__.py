@@ -51,7 +51,7 @@ from gossan.io.tables import (
     read_table,
     to_study_crs,
 )
-from gossan.io.vectors import read_places, read_polygons, read_vector, write_places
+from gossan.io.vectors import file_and_layer, read_places, read_polygons, read_vector, write_places
 from gossan.io.weights import networks_folder, networks_kept, read_weights, write_weights
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "Layer",
     "create_evidence_store",
     "evidence_array",
+    "file_and_layer",
     "file_digest",
     "file_stem",
     "folder_lock",

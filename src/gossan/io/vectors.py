@@ -97,14 +97,38 @@ def read_vector(
     return _projected(_sound(places, path), crs, path).reset_index(drop=True)
 
 
+def file_and_layer(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """Part a file from the layer of it that is named as QGIS does.
+
+    Raises
+    ------
+    SurveyDataError
+        If more than a layer's name is asked for, such as ``|subset=…``.
+
+    Examples
+    --------
+    >>> file_and_layer("places.gpkg|layername=hills")[1], file_and_layer("places.gpkg")[1]
+    ('hills', None)
+    """
+    name, *rest = os.fspath(path).split("|")
+    if not rest:
+        return Path(name), None
+    if len(rest) > 1 or not f"|{rest[0]}".startswith(_LAYER) or rest[0] == _LAYER[1:]:
+        raise SurveyDataError(
+            f"{name} is followed by '|{'|'.join(rest)}': only one layer can be named there, as "
+            f"'{name}{_LAYER}…'."
+        )
+    return Path(name), rest[0].removeprefix(_LAYER[1:])
+
+
 def read_polygons(path: str | os.PathLike[str], crs: object) -> gpd.GeoDataFrame:
     """Read polygons from a vector file that no study names.
 
     Parameters
     ----------
     path : path-like
-        A GeoPackage, Shapefile or GeoJSON; ``places.gpkg|layername=hills``, as QGIS writes it, is
-        one layer of several.
+        A GeoPackage, Shapefile, GeoJSON or GeoParquet; ``places.gpkg|layername=hills``, as QGIS
+        writes it, is one layer of several.
     crs : object
         The study's CRS.
 
@@ -118,22 +142,21 @@ def read_polygons(path: str | os.PathLike[str], crs: object) -> gpd.GeoDataFrame
     SurveyDataError
         If the file is a table, has several layers, does not say its CRS, or holds no polygon.
     """
-    name, _, layer = os.fspath(path).partition(_LAYER)
-    file = Path(name)
-    if file.suffix.lower() not in VECTOR_SUFFIXES:
-        raise SurveyDataError(
-            f"{file} is no vector file: give polygons as a GeoPackage, Shapefile or GeoJSON."
-        )
-    with reading(file, "polygons"):
-        layers = vector_layers(file)
-    if not layer and len(layers) > 1:
+    file, layer = file_and_layer(path)
+    layers: list[str] = []
+    if file.suffix.lower() in VECTOR_SUFFIXES:
+        with reading(file, "polygons"):
+            layers = vector_layers(file)
+    if layer is None and len(layers) > 1:
         raise SurveyDataError(
             f"{file} has {len(layers)} layers: {', '.join(layers)}. Say which, in quotes: "
             f"'{file}{_LAYER}{layers[0]}'."
         )
-    places = read_table(file, layer=layer or None)
+    places = read_table(file, layer=layer)
     if not isinstance(places, gpd.GeoDataFrame):
-        raise SurveyDataError(f"{file} holds no polygon.")
+        raise SurveyDataError(
+            f"{file} holds no polygon: give a GeoPackage, Shapefile or GeoJSON, and no table."
+        )
     places = places.set_crs(known_crs(places.crs, None, file, ""), allow_override=True)
     places = _projected(_sound(places, file), crs, file).explode(ignore_index=True)
     polygons = places[places.geom_type.isin(["Polygon", "MultiPolygon"])]

@@ -130,7 +130,8 @@ def analogues_study(
         name = f"at {coordinate(at[0])} {coordinate(at[1])}".replace("-", "minus ")
     else:
         words, cells = _polygon(Path(str(within)), grid)
-        name = f"within {Path(str(within)).stem}"
+        file, layer = io.file_and_layer(str(within))
+        name = f"within {file.stem}" + (f" {layer}" if layer else "")
     with opened_evidence(study, run_folder(study, output), progress) as at_hand:
         evidence, deposits = at_hand.evidence, at_hand.deposits
         cells = _with_evidence(cells, evidence, words)
@@ -241,7 +242,7 @@ def _polygon(file: Path, grid: Grid) -> tuple[str, npt.NDArray[np.int64]]:
     cells = np.argwhere(held == 1)
     if not len(cells):
         raise StudyError(f"The polygons of {file} lie outside the study.")
-    return f"the {len(cells):,} cells of {file.name}", cells
+    return f"the {len(cells):,} cells of {io.file_and_layer(file)[0].name}", cells
 
 
 def _with_evidence(

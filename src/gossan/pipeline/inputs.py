@@ -62,12 +62,15 @@ class OpenEvidence:
     run : RunFolder
     keys : dict
         Hash of what each stage is made from.
+    decisions : geopandas.GeoDataFrame or None
+        A geologist's rows of the annotation.
     evidence : xarray.DataArray
     deposits : geopandas.GeoDataFrame or None
     """
 
     run: RunFolder
     keys: dict[str, str]
+    decisions: gpd.GeoDataFrame | None
     evidence: xr.DataArray
     deposits: gpd.GeoDataFrame | None
 
@@ -86,11 +89,12 @@ def opened_evidence(study: Study, path: Path, progress: Progress | None) -> Iter
     """Hold a study's run folder, and make the evidence there; a study without deposits has it."""
     with _held(study, path, progress) as run:
         digests = input_digests(study)
-        keys = stage_keys(study, digests, study_decisions(study, path))
+        decisions = study_decisions(study, path)
+        keys = stage_keys(study, digests, decisions)
         deposits = None if study.deposits is None else read_deposits(study)
         evidence = evidence_stage(study, run, keys["evidence"])
         refuse_changed(study, run, digests)
-        yield OpenEvidence(run, keys, evidence, deposits)
+        yield OpenEvidence(run, keys, decisions, evidence, deposits)
 
 
 @contextmanager

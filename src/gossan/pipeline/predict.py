@@ -21,7 +21,6 @@ from gossan.pipeline.inputs import (
     OpenEvidence,
     decided_labels,
     opened_evidence,
-    study_decisions,
     study_labels,
 )
 from gossan.pipeline.ranked import no_deposits, write_ranked
@@ -149,17 +148,19 @@ def predict_study(
             trained.seen[:, known],
             progress=lambda done, total: tell("applicability", done, total),
         )
+        uniform = bool(np.nanmax(score) - np.nanmin(score) < _ONE_VALUE)
+        targets = _targets(study, at_hand, labels, score, unlike)
         found = Predicted(
             path=at_hand.run.path,
             trained_on=trained.study,
             method=trained.method,
-            targets=_targets(study, at_hand, labels, score, unlike),
+            targets=targets[:0] if uniform else targets,  # what is left of differences is noise
             unlike=float((unlike.to_numpy() > BEYOND).sum() / np.isfinite(unlike).sum()),
             missing=missing,
             strange=strange,
             own=trained.study_file == study.path.resolve()
             and trained.made_of == at_hand.keys["model"],
-            uniform=bool(np.nanmax(score) - np.nanmin(score) < _ONE_VALUE),
+            uniform=uniform,
         )
         _write(found, score, unlike)
     return found
@@ -170,8 +171,7 @@ def _known_ground(study: Study, at_hand: OpenEvidence) -> xr.DataArray:
     if at_hand.deposits is None:
         grid = Grid.from_dataarray(at_hand.evidence)
         return grid.to_dataarray(np.full(grid.shape, -1, dtype=np.int8))
-    path = at_hand.run.path
-    decisions = study_decisions(study, path)
+    path, decisions = at_hand.run.path, at_hand.decisions
     return decided_labels(study_labels(study, path, at_hand.evidence, at_hand.deposits, decisions))
 
 

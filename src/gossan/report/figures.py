@@ -27,9 +27,9 @@ FloatArray = npt.NDArray[np.floating[Any]]
 _CURVE_AREAS = np.unique(np.concatenate([np.linspace(0, 0.2, 101), np.linspace(0.2, 1, 81)]))
 _TARGETS_NAMED = 10
 _NAME_SIZE = 7.5
+"""Points, of a target's name beside its dot."""
 _FAR_APART = 10
 """Times the observed share, from which a diagonal would press all points on the floor."""
-"""Points, of a target's name beside its dot."""
 # Points: letters of a break of the C-A plot, what stays free between two, the width of its frame.
 _BREAK_SIZE, _BREAK_GAP, _FRAME_WIDTH = 7.5, 6.0, 220.0
 _HEADLINE_AREAS = (0.01, 0.02, 0.05, 0.10)
@@ -188,7 +188,8 @@ def reliability_plot(reliability: pd.DataFrame) -> Figure:
     """Predicted probability against observed share of deposits, in bins of equal mass.
 
     Where scores are many times the observed share each axis has its own length, or all points
-    would lie on the floor; the diagonal is then left out and the factor is said.
+    would lie on the floor; the diagonal is then left out and the factor is said, if any deposit
+    was observed.
 
     Parameters
     ----------

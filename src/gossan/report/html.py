@@ -355,7 +355,8 @@ def _share_and_cut(settings: Mapping[str, Any]) -> dict[str, str]:
     cut = (
         f"One target takes at most {most} of the new ground: a larger patch is divided, and each "
         "piece cut to its highest cells, so that it can be visited. Ground of the best "
-        f"{share} between them is on the map and in no target (max_share in [targets])."
+        f"{share} between them is on the map and in no target (max_share in [targets]), as are "
+        "patches beyond the first ones (count) and those too small (min_cells)."
     )
     return {"share": share, "cut": cut}
 
