@@ -317,8 +317,7 @@ def analogues(
         typer.Option(help="EASTING NORTHING of a place, in the study's CRS, with a space between."),
     ] = None,
     within: Annotated[
-        Path | None,
-        typer.Option(help="Polygons: area.geojson, or one layer, 'my.gpkg|layername=hills'."),
+        Path | None, typer.Option(help="Polygons: a.geojson, or 'my.gpkg|layername=hills'.")
     ] = None,
     by: Annotated[
         str, typer.Option(help="What cells are compared by: evidence or embedding.")
